@@ -1,0 +1,1 @@
+"""Layers that the backbone families share."""

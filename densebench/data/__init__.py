@@ -1,0 +1,1 @@
+"""Data: miniature data sets, one's own folders, checked loading of images and labels."""

@@ -1,0 +1,1 @@
+"""Training: optimizer groups, starting weights, checkpoints, the console."""

@@ -1,0 +1,1 @@
+"""Evaluation: exact IoU, multi-scale testing, test records."""

@@ -1,0 +1,1 @@
+"""Records, published results, and the page that puts them side by side."""
