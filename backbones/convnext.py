@@ -1,0 +1,168 @@
+"""ConvNeXt and ConvNeXt V2 for dense prediction.
+
+ConvNeXt: "A ConvNet for the 2020s" (arXiv:2201.03545), sec. 2 and appendix A.1 for the sizes. ConvNeXt V2:
+"Co-designing and Scaling ConvNets with Masked Autoencoders" (arXiv:2301.00808), sec. 3.3 and appendix A.1: global
+response normalization in the block, no layer scale. What differs from the classifier: the head is gone and every
+output level has a LayerNorm of its own (`norm0` to `norm3`); parameter names are those of the released checkpoints.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from timm.layers import DropPath, LayerNorm2d, trunc_normal_
+from torch import Tensor, nn
+
+from backbones.layers.norm import GlobalResponseNorm
+from backbones.registry import register
+
+
+class Block(nn.Module):
+    """Depthwise 7x7, LayerNorm, 1x1 to four times the width, GELU, 1x1 back (ConvNeXt, sec. 2.6 and fig. 4).
+
+    Args:
+        layer_scale_init_value: initial scale of the residual branch, one factor per channel; 0 leaves it out.
+        use_grn: global response normalization after the GELU (ConvNeXt V2).
+    """
+
+    def __init__(self, dim: int, drop_path: float, layer_scale_init_value: float, use_grn: bool) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.act = nn.GELU()
+        self.grn = GlobalResponseNorm(4 * dim) if use_grn else nn.Identity()
+        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.gamma = (
+            nn.Parameter(torch.full((dim,), float(layer_scale_init_value))) if layer_scale_init_value > 0 else None
+        )
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        residual = x
+        x = self.dwconv(x).permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
+        x = self.pwconv2(self.grn(self.act(self.pwconv1(self.norm(x)))))
+        if self.gamma is not None:
+            x = self.gamma * x
+        return residual + self.drop_path(x.permute(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
+
+
+@register("convnext_t", depths=(3, 3, 9, 3), dims=(96, 192, 384, 768))
+@register("convnext_s", depths=(3, 3, 27, 3), dims=(96, 192, 384, 768))
+@register("convnext_b", depths=(3, 3, 27, 3), dims=(128, 256, 512, 1024))
+@register("convnext_l", depths=(3, 3, 27, 3), dims=(192, 384, 768, 1536))
+@register("convnext_xl", depths=(3, 3, 27, 3), dims=(256, 512, 1024, 2048))
+class DenseConvNeXt(nn.Module):
+    """ConvNeXt with a normalized feature map from each stage, at strides 4, 8, 16 and 32.
+
+    Args:
+        depths: blocks in each of the four stages.
+        dims: channels of each stage.
+        drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
+        layer_scale_init_value: 1e-6 for ImageNet training, 1.0 in the authors' downstream recipes.
+        use_grn: the V2 block.
+        out_indices: stages whose maps are returned.
+    """
+
+    def __init__(
+        self,
+        depths: Sequence[int] = (3, 3, 9, 3),
+        dims: Sequence[int] = (96, 192, 384, 768),
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float = 1e-6,
+        use_grn: bool = False,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+    ) -> None:
+        super().__init__()
+        self.depths = tuple(depths)
+        self.out_indices = tuple(out_indices)
+        self.out_channels = tuple(dims[index] for index in self.out_indices)
+        self.out_strides = tuple(4 * 2**index for index in self.out_indices)
+
+        stem = nn.Sequential(nn.Conv2d(3, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=1e-6))
+        between = [
+            nn.Sequential(LayerNorm2d(before, eps=1e-6), nn.Conv2d(before, after, kernel_size=2, stride=2))
+            for before, after in itertools.pairwise(dims)
+        ]
+        self.downsample_layers = nn.ModuleList([stem, *between])
+
+        num_blocks = sum(depths)
+        rates = iter(drop_path_rate * block / max(num_blocks - 1, 1) for block in range(num_blocks))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(dim, next(rates), layer_scale_init_value, use_grn) for _ in range(depth)))
+            for depth, dim in zip(depths, dims, strict=True)
+        )
+        for index in self.out_indices:
+            self.add_module(f"norm{index}", LayerNorm2d(dims[index], eps=1e-6))
+        self.apply(_init_weights)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> one (N, out_channels[i], H // out_strides[i], W // out_strides[i]) per output stage."""
+        outputs = []
+        for index, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
+            x = stage(downsample(x))
+            if index in self.out_indices:
+                outputs.append(self.get_submodule(f"norm{index}")(x))
+        return tuple(outputs)
+
+    def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
+        """Depth of a parameter for learning-rate decay (ConvNeXt, appendix A.3, and the authors' constructor).
+
+        `stage_wise`: stem and downsampling 0, stage i at i + 1. `layer_wise`: stages 1 and 2 are one layer each,
+        stage 3 one layer per three blocks, stage 4 with its downsampling the last. Output norms are new downstream
+        and keep the full rate, num_layers + 1.
+
+        Raises:
+            ValueError: a parameter that this backbone does not have, or another decay type.
+        """
+        parts = parameter_name.split(".")
+        if parts[0].startswith("norm"):
+            return num_layers + 1
+        if parts[0] not in ("downsample_layers", "stages"):
+            raise ValueError(f"ConvNeXt has no parameter '{parameter_name}'.")
+        stage = int(parts[1])
+        if decay_type == "stage_wise":
+            return stage + 1 if parts[0] == "stages" else 0
+        if decay_type != "layer_wise":
+            raise ValueError(f"decay_type is 'layer_wise' or 'stage_wise', not '{decay_type}'.")
+        if parts[0] == "downsample_layers":
+            return (0, 2, 3, num_layers)[stage]
+        return (1, 2, 3 + int(parts[2]) // 3, num_layers)[stage]
+
+
+@register("convnextv2_atto", depths=(2, 2, 6, 2), dims=(40, 80, 160, 320))
+@register("convnextv2_femto", depths=(2, 2, 6, 2), dims=(48, 96, 192, 384))
+@register("convnextv2_pico", depths=(2, 2, 6, 2), dims=(64, 128, 256, 512))
+@register("convnextv2_nano", depths=(2, 2, 8, 2), dims=(80, 160, 320, 640))
+@register("convnextv2_tiny", depths=(3, 3, 9, 3), dims=(96, 192, 384, 768))
+@register("convnextv2_base", depths=(3, 3, 27, 3), dims=(128, 256, 512, 1024))
+@register("convnextv2_large", depths=(3, 3, 27, 3), dims=(192, 384, 768, 1536))
+@register("convnextv2_huge", depths=(3, 3, 27, 3), dims=(352, 704, 1408, 2816))
+class DenseConvNeXtV2(DenseConvNeXt):
+    """ConvNeXt V2: `DenseConvNeXt` with global response normalization in place of layer scale."""
+
+    def __init__(
+        self,
+        depths: Sequence[int] = (3, 3, 9, 3),
+        dims: Sequence[int] = (96, 192, 384, 768),
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+    ) -> None:
+        super().__init__(
+            depths=depths,
+            dims=dims,
+            drop_path_rate=drop_path_rate,
+            layer_scale_init_value=0.0,
+            use_grn=True,
+            out_indices=out_indices,
+        )
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,26 @@
+"""Normalization layers that timm does not have in the form of the released checkpoints."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GlobalResponseNorm(nn.Module):
+    """Global response normalization of channels-last maps (ConvNeXt V2, sec. 3.3, algorithm 1).
+
+    Each channel is scaled by its share of the response: its L2 norm over the map, divided by the mean of these
+    norms over the channels. Parameters have the shape of the released checkpoints, (1, 1, 1, C).
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)  # (N, 1, 1, C)
+        share = response / (response.mean(dim=-1, keepdim=True) + self.eps)
+        return torch.addcmul(self.beta, self.gamma, x * share) + x

@@ -1,0 +1,74 @@
+"""What a backbone gives to the heads, read from the backbone itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from densebench.errors import DensebenchError
+
+PROBE_SIZE = (64, 96)
+
+
+def backbone_channels(config: dict[str, Any]) -> tuple[int, ...]:
+    """Channels of each feature map of a backbone config, after a trial on an image of 64x96 pixels.
+
+    Raises:
+        DensebenchError: the backbone cannot be built so, cannot take the image, or breaks its contract.
+    """
+    backbone, device = _build(config)
+    name = config.get("model_name", config["type"])
+    try:
+        with torch.no_grad():
+            maps = backbone.eval()(torch.zeros(1, 3, *PROBE_SIZE, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise DensebenchError(
+            f"Backbone '{name}' cannot take an image of {PROBE_SIZE[0]}x{PROBE_SIZE[1]} pixels, so it is no use for "
+            f"dense prediction, where sizes vary: {error}"
+        ) from error
+    return _checked_channels(name, backbone, maps)
+
+
+def _build(config: dict[str, Any]) -> tuple[nn.Module, str]:
+    from backbones import UnknownBackboneError
+    from backbones.timm_backbone import NoPyramidError
+
+    try:
+        try:
+            # No memory and no random numbers are spent on weights that are thrown away.
+            with torch.device("meta"):
+                return MODELS.build(dict(config)), "meta"
+        except RuntimeError:
+            # Some models read values while they are built (drop rates from a tensor), which meta tensors do not have.
+            return MODELS.build(dict(config)), "cpu"
+    except (UnknownBackboneError, NoPyramidError, TypeError, KeyError) as error:
+        text = error.args[0] if error.args else error
+        raise DensebenchError(
+            f"Backbone '{config.get('model_name', config['type'])}' cannot be built: {text}"
+        ) from error
+
+
+def _checked_channels(name: str, backbone: nn.Module, maps: Any) -> tuple[int, ...]:
+    for attribute in ("out_channels", "out_strides", "out_indices"):
+        if not hasattr(backbone, attribute):
+            raise DensebenchError(
+                f"Backbone '{name}' has no attribute `{attribute}`; a backbone states out_channels, out_strides and "
+                "out_indices, one entry per feature map, finest first."
+            )
+    if not isinstance(maps, (tuple, list)):
+        raise DensebenchError(
+            f"Backbone '{name}' returns a {type(maps).__name__}; a tuple of feature maps was expected."
+        )
+    found = tuple((level.shape[1], level.shape[2], level.shape[3]) for level in maps)
+    stated = tuple(zip(backbone.out_channels, backbone.out_strides, strict=True))  # type: ignore[arg-type]
+    for level, ((channels, height, width), (stated_channels, stride)) in enumerate(zip(found, stated, strict=True)):
+        fits = all(abs(size - length / stride) < 1 for size, length in zip((height, width), PROBE_SIZE, strict=True))
+        if channels != stated_channels or not fits:
+            raise DensebenchError(
+                f"Backbone '{name}', level {level}: stated are {stated_channels} channels at stride {stride}, found "
+                f"{channels} channels of {height}x{width} for an image of {PROBE_SIZE[0]}x{PROBE_SIZE[1]}."
+            )
+    return tuple(channels for channels, _, _ in found)

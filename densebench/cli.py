@@ -1,0 +1,84 @@
+"""What the command-line programs share: options, and how a failure is told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from densebench.errors import DensebenchError, original_text
+
+
+def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
+    """Parse, run, and exit: 0 on success, 1 after a reported failure, 2 on a usage error (argparse)."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    arguments = parser.parse_args()
+    try:
+        main(arguments)
+    except DensebenchError as error:
+        if arguments.debug:
+            raise
+        print(f"{parser.prog}: {original_text(error)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Options that name a recipe and change it."""
+    parser.add_argument("config", metavar="CONFIG", help="a config file, or the bare name of one in configs/")
+    parser.add_argument(
+        "--backbone", metavar="NAME", help="a registered backbone or timm/NAME, in place of the config's"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="K=V",
+        help="overrides, as optim_wrapper.optimizer.lr=2e-4 or schedule.iterations=80000",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a run over data."""
+    parser.add_argument("--data-root", metavar="D", help="where the data set lies")
+    parser.add_argument("--mini", action="store_true", help="the same model on a generated miniature, small and short")
+    parser.add_argument("--work-dir", metavar="D", help="default: work_dirs/<experiment>")
+    parser.add_argument("--amp", action="store_true", help="mixed precision: fp16 training on CUDA, else bfloat16")
+    parser.add_argument("--allow-partial", action="store_true", help="accept weights that fill the model in part")
+    parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="how processes start")
+
+
+def cfg_options(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` pairs as mmengine reads them (numbers, lists, tuples, None, booleans).
+
+    Raises:
+        DensebenchError: a pair without `=`.
+    """
+    from mmengine.config import DictAction
+
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise DensebenchError(f"--cfg-options takes key=value pairs, found '{pair}'.")
+        options[key] = DictAction._parse_iterable(value)
+    return options
+
+
+def world_size(launcher: str) -> int:
+    """How many processes the launcher started.
+
+    Raises:
+        DensebenchError: the launcher's variables are not set.
+    """
+    variable = {"none": None, "pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[launcher]
+    if variable is None:
+        return 1
+    if variable not in os.environ:
+        starter = "torchrun --nproc_per_node N tools/..." if launcher == "pytorch" else "srun python tools/..."
+        raise DensebenchError(f"--launcher {launcher} expects ${variable}, which is not set; start with: {starter}")
+    return int(os.environ[variable])

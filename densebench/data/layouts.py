@@ -1,0 +1,60 @@
+"""Where the data sets with one label picture per image keep their files, and how to get them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from densebench.errors import DensebenchError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders are relative to the data root; an image and its label have the same file name but for the suffix."""
+
+    name: str
+    image_folders: dict[str, str]
+    label_folders: dict[str, str]
+    image_suffixes: tuple[str, ...]
+    label_suffix: str
+    tree: str
+    how_to_get: str
+
+
+_ADE20K = Layout(
+    name="ade20k",
+    image_folders={"train": "images/training", "val": "images/validation"},
+    label_folders={"train": "annotations/training", "val": "annotations/validation"},
+    image_suffixes=(".jpg",),
+    label_suffix=".png",
+    tree="""\
+images/training/ADE_train_00000001.jpg ...         20210 images
+images/validation/ADE_val_00000001.jpg ...         2000 images
+annotations/training/ADE_train_00000001.png ...    one channel, 8 bit: 0 unlabelled, 1..150 the classes
+annotations/validation/ADE_val_00000001.png ...""",
+    how_to_get="""\
+accept the terms of the MIT Scene Parsing Benchmark (http://sceneparsing.csail.mit.edu), download
+http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it; the data root is the
+unpacked folder ADEChallengeData2016""",
+)
+_FOLDER = Layout(
+    name="folder",
+    image_folders={"train": "images/train", "val": "images/val"},
+    label_folders={"train": "labels/train", "val": "labels/val"},
+    image_suffixes=(".jpg", ".jpeg", ".png"),
+    label_suffix=".png",
+    tree="""\
+images/train/NAME.jpg ...    .jpg, .jpeg or .png, in any mix
+images/val/NAME.jpg ...
+labels/train/NAME.png ...    one channel, 8 bit: the class index, or the ignore value where unlabelled
+labels/val/NAME.png ...
+classes.txt                  one class name a line, in the order of the indices; optionally `ignore 255`""",
+    how_to_get="put your own images and labels there",
+)
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_ADE20K, _FOLDER)}
+
+
+def get_layout(name: str) -> Layout:
+    """The layout of that name; an unknown name is an error that lists the known ones."""
+    if name not in LAYOUTS:
+        raise DensebenchError(f"unknown data set layout {name!r}; known: {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]

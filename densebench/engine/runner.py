@@ -1,0 +1,38 @@
+"""mmengine's Runner with safe reading and whole writing of checkpoints, and a quiet console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
+
+
+class SafeRunner(Runner):
+    """Reads checkpoints through `densebench.checkpoint`, never unpickling; writes them to a temporary name first."""
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load the model's whole state from a checkpoint of ours; mmengine's `resume` goes through here too.
+
+        Raises:
+            DensebenchError: an unreadable file, or one of another model.
+        """
+        checkpoint = read_checkpoint(filename)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        report = load_state(model, state_dict_of(checkpoint))
+        require_match(report, filename, "the model", min_percent=100.0, allow_partial=False)
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}: {report.summary()}")
+        return checkpoint
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As mmengine's, but a run that is stopped while writing leaves no half file under the final name."""
+        partial = f".{filename}.partial"
+        super().save_checkpoint(out_dir, partial, *args, **kwargs)
+        written = Path(out_dir) / partial
+        if written.exists():  # only the main process writes
+            written.replace(Path(out_dir) / filename)

@@ -1,0 +1,121 @@
+"""A training run, from options to checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
+from densebench.errors import DensebenchError
+from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+
+CONFIG_FILE = "config.py"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where a training left its things."""
+
+    work_dir: Path
+    checkpoint: Path
+
+
+def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> TrainingResult:
+    """Train a recipe; the resolved config, log and checkpoints go to the work dir.
+
+    Raises:
+        DensebenchError: anything in the recipe, the data, the weights or the work dir that does not fit.
+    """
+    screen = console()
+    with captured_imports() as notices:
+        import densebench.registration  # noqa: F401
+        from densebench.engine.runner import SafeRunner
+    recipe = resolve(options)
+    if resume and options.mini:
+        raise DensebenchError("--resume needs the optimizer's state, which a --mini run does not save; train it anew.")
+    announce(recipe, screen)
+    # Before the model is built: what cannot be had should be said at once.
+    recipe.starting_weights.local_file()
+    require_writable(recipe.work_dir)
+
+    recipe.config.launcher = launcher
+    recipe.config.resume = resume
+    with captured_imports() as building:
+        runner = SafeRunner.from_cfg(recipe.config)
+    quiet_logger(runner.logger)
+    runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
+    if runner.rank == 0:
+        recipe.config.dump(recipe.work_dir / CONFIG_FILE)
+    interval = recipe.config.default_hooks.logger.interval
+    runner.register_hook(ProgressHook(screen, interval, "iterations"))
+    runner.train()
+    checkpoint = latest_checkpoint(recipe.work_dir)
+    screen.print(f"Checkpoint: {checkpoint}")
+    return TrainingResult(recipe.work_dir, checkpoint)
+
+
+def announce(recipe: Recipe, screen: Console) -> None:
+    """Say in a few lines what is about to run."""
+    identity = recipe.identity
+    iterations = recipe.config.train_cfg.max_iters
+    batch = f"{identity.total_batch} images a step, {identity.images_per_gpu} a process at once"
+    screen.print(f"{identity.experiment}: {identity.method} + {identity.backbone} on {identity.dataset}")
+    screen.print(f"  {iterations} iterations, {batch}; starting weights: {identity.pretrain}")
+    if recipe.dataset is not None:
+        screen.print(f"  data: {recipe.dataset.root} ({recipe.dataset.num_classes} classes)")
+    if recipe.dropped_arguments:
+        screen.print(f"  arguments that {identity.backbone} does not know: {', '.join(recipe.dropped_arguments)}")
+    screen.print(f"  work dir: {recipe.work_dir}")
+
+
+def latest_checkpoint(work_dir: Path) -> Path:
+    """The newest checkpoint of a work dir.
+
+    Raises:
+        DensebenchError: there is none.
+    """
+    checkpoints = sorted(work_dir.glob("*.pth"), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
+        raise DensebenchError(
+            f"No checkpoint (*.pth) in {work_dir}; train first, or name one: tools/test.py CONFIG CHECKPOINT."
+        )
+    return checkpoints[-1]
+
+
+def dry_run(options: RunOptions) -> None:
+    """Print the schedule, the load report and the learning rate of every layer; train and write nothing.
+
+    Raises:
+        DensebenchError: as `train`.
+    """
+    from rich.table import Table
+
+    screen = console()
+    with captured_imports():
+        import densebench.registration  # noqa: F401
+        from densebench.engine.hooks import load_starting_weights
+        from densebench.engine.layer_decay import parameter_settings
+    from mmengine.registry import MODELS, DefaultScope
+
+    recipe = resolve(options)
+    announce(recipe, screen)
+    schedule, optimizer = recipe.description["schedule"], recipe.config.optim_wrapper.optimizer
+    screen.print(
+        f"Schedule: {optimizer.type}, lr {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}; "
+        f"{schedule['iterations']} steps, warm-up {schedule['warmup']['iterations']} from ratio "
+        f"{schedule['warmup']['ratio']:g}, then power {schedule['poly']['power']:g} "
+        f"down to {schedule['poly']['min_lr']:g}"
+    )
+    with DefaultScope.overwrite_default_scope("mmseg"), captured_imports():
+        model = MODELS.build(recipe.config.model)
+    if recipe.starting_weights.name != "none":
+        report = load_starting_weights(model.backbone, recipe.starting_weights, options.allow_partial)
+        screen.print(f"Starting weights {recipe.starting_weights.name}: {report.summary()}")
+        screen.print(report.details())
+    table = Table("parameter", "depth", "lr scale", "lr", "weight decay", title="Learning rate per parameter")
+    for setting in parameter_settings(model, optimizer.weight_decay, recipe.config.optim_wrapper.paramwise_cfg):
+        rate = f"{optimizer.lr * setting.lr_scale:.3e}"
+        table.add_row(setting.name, str(setting.depth), f"{setting.lr_scale:.5f}", rate, f"{setting.weight_decay:g}")
+    screen.print(table)

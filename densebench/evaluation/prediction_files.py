@@ -1,0 +1,46 @@
+"""Predictions kept on disk: label pictures in the data set's own encoding, and overlays to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+
+
+class PredictionFilesHook(Hook):
+    """Writes each tested image's prediction.
+
+    Args:
+        out_dir: 8-bit label pictures, `<image name>.png`, in the encoding of the data set's labels (ADE20K: 1..150).
+        show_dir: the labels and the prediction side by side over the image, `<image name>.jpg`.
+    """
+
+    def __init__(self, out_dir: Path | None, show_dir: Path | None) -> None:
+        self.out_dir = out_dir
+        self.show_dir = show_dir
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        """Called with the predictions of one batch."""
+        for sample in outputs or ():
+            name = Path(sample.img_path).stem
+            if self.out_dir is not None:
+                labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()  # (1, H, W) -> (H, W)
+                offset = 1 if sample.metainfo.get("reduce_zero_label") else 0
+                Image.fromarray((labels + offset).astype(np.uint8)).save(_in_folder(self.out_dir, f"{name}.png"))
+            if self.show_dir is not None:
+                image = mmcv.imread(sample.img_path, channel_order="rgb")
+                file = str(_in_folder(self.show_dir, f"{name}.jpg"))
+                runner.visualizer.add_datasample(name, image, sample, out_file=file, with_labels=False)
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name

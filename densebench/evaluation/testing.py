@@ -1,0 +1,229 @@
+"""A test run, from a checkpoint to a record."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from densebench import provenance
+from densebench.checkpoint import (
+    LoadReport,
+    load_state,
+    official_convnext_name,
+    read_checkpoint,
+    require_match,
+    state_dict_of,
+)
+from densebench.data.check import require_split
+from densebench.data.fingerprint import fingerprint
+from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
+from densebench.engine.training import latest_checkpoint
+from densebench.errors import DensebenchError
+from densebench.evaluation.prediction_files import PredictionFilesHook
+from densebench.leaderboard.records import new_record_path, write_record
+from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+from densebench.starting_weights import file_sha256
+
+SEGMENTATION_METRICS = ("mIoU", "mAcc", "aAcc")
+DETECTION_METRICS = tuple(
+    f"{kind}_{name}" for kind in ("bbox", "segm") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
+)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What a test found, in percent, and the record that holds it."""
+
+    __test__ = False  # not a test case
+
+    metrics: dict[str, float]
+    record: Path
+
+
+def test(
+    options: RunOptions,
+    checkpoint: str | None,
+    *,
+    multi_scale: bool,
+    command: list[str],
+    out_dir: Path | None = None,
+    show_dir: Path | None = None,
+    launcher: str = "none",
+) -> TestResult:
+    """Test a checkpoint by the recipe's single-scale or multi-scale protocol, and write the record.
+
+    `checkpoint` defaults to the newest one in the work dir.
+
+    Raises:
+        DensebenchError: no checkpoint, one of another architecture, or anything in recipe or data that does not fit.
+    """
+    kind = "test-ms" if multi_scale else "test-ss"
+    screen = console()
+    with captured_imports() as notices:
+        import densebench.registration  # noqa: F401
+        from densebench.engine.runner import SafeRunner
+    recipe = resolve(options, protocol=kind)
+    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
+    content = read_checkpoint(file)
+    trained = content.get("meta", {}).get("densebench", {})
+    require_same_architecture(recipe, trained, file)
+    # The checkpoint knows its experiment in full (seed, length of a mini run), the command line only in part.
+    experiment = trained.get("experiment", recipe.identity.experiment)
+    work_dir = recipe.work_dir if options.work_dir else Path("work_dirs") / experiment
+    require_writable(work_dir)
+
+    recipe.config.launcher = launcher
+    if recipe.config.get("tta_model") is not None:
+        recipe.config.model = {**recipe.config.tta_model, "module": recipe.config.model}
+    with captured_imports() as building:
+        runner = SafeRunner.from_cfg(recipe.config)
+    quiet_logger(runner.logger)
+    runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
+    report = load_into(runner, content, file, options.allow_partial)
+
+    identity, dataset = recipe.identity, recipe.dataset
+    assert dataset is not None
+    screen.print(f"{experiment}: {kind} of {file} on {dataset.root}")
+    cost = RunCostHook()
+    runner.register_hook(ProgressHook(screen, interval=1, unit="images"))
+    runner.register_hook(cost)
+    if out_dir is not None or show_dir is not None:
+        runner.register_hook(PredictionFilesHook(out_dir, show_dir))
+    metrics = runner.test()
+    if runner.rank != 0:
+        return TestResult(metrics, Path())
+
+    path = new_record_path(work_dir, kind)
+    per_image = runner.test_evaluator.metrics[0].per_image
+    write_per_image(
+        path.with_suffix(".npz"), per_image, dataset.root, runner.test_dataloader.dataset.metainfo["classes"]
+    )
+    split = require_split(dataset.layout, dataset.root, "val")
+    write_record(
+        {
+            "schema": 1,
+            "kind": kind,
+            "experiment": experiment,
+            "backbone": identity.backbone,
+            "method": identity.method,
+            "dataset": identity.dataset,
+            # How the checkpoint was trained is known from the checkpoint alone.
+            **{key: trained.get(key) for key in ("pretrain", "schedule", "total_batch", "images_per_gpu")},
+            "mini": identity.mini,
+            "protocol": dict(recipe.description[kind.replace("-", "_")]),
+            "metrics": {**dict.fromkeys((*SEGMENTATION_METRICS, *DETECTION_METRICS)), **metrics},
+            "per_image": path.with_suffix(".npz").name,
+            "cost": {**model_cost(recipe), **cost.measured(runner, options.amp)},
+            "provenance": provenance.collect(
+                recipe.config.pretty_text,
+                command,
+                checkpoint_sha256=file_sha256(file),
+                weights_matched_percent=report.matched_percent,
+                dataset_fingerprint=fingerprint((*split.images, *split.labels), dataset.root),
+                num_images=len(per_image["images"]),
+                seed=content.get("meta", {}).get("seed"),
+                world_size=runner.world_size,
+            ),
+        },
+        path,
+    )
+    shown = ", ".join(f"{name} {metrics[name]:.2f}" for name in SEGMENTATION_METRICS)
+    screen.print(f"{shown}  (always the most frequent class: mIoU {metrics['majority_class_mIoU']:.2f})")
+    screen.print(f"Record: {path}")
+    return TestResult(metrics, path)
+
+
+def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: Path) -> None:
+    """Refuse a checkpoint that says it was trained as something else; one that says nothing is judged by its tensors.
+
+    Raises:
+        DensebenchError: another backbone or method.
+    """
+    expected = {"backbone": recipe.identity.backbone, "method": recipe.identity.method}
+    found = {key: trained.get(key, value) for key, value in expected.items()}
+    if found != expected:
+        raise DensebenchError(
+            f"{file} was trained as {found['method']} + {found['backbone']} "
+            f"(experiment {trained.get('experiment')}), but the config is {expected['method']} + "
+            f"{expected['backbone']}. Name the checkpoint of this config, or test with its own config and --backbone."
+        )
+
+
+def load_into(runner: Runner, content: Mapping[str, Any], file: Path, allow_partial: bool) -> LoadReport:
+    """Load a whole segmentor from a checkpoint of ours or of the papers' repositories.
+
+    Raises:
+        DensebenchError: it does not fill the model.
+    """
+    model = runner.model.module if hasattr(runner.model, "module") else runner.model
+    state = {
+        official_convnext_name(name.removeprefix("module.")): value for name, value in state_dict_of(content).items()
+    }
+    report = load_state(model, state)
+    require_match(report, file, "the model", min_percent=100.0, allow_partial=allow_partial)
+    runner.logger.info(f"Loaded {file}: {report.summary()}\n{report.details()}")
+    return report
+
+
+def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
+    """Write per-image counts (N images, C classes) in pixels: `intersections`, `unions`, `labelled`, `predicted`.
+
+    `images` are names relative to the data root, so that records of different machines pair up.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part.npz")
+    np.savez_compressed(
+        temporary,
+        images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
+        classes=np.array(classes),
+        **{key: per_image[key] for key in ("intersections", "unions", "labelled", "predicted")},
+    )
+    temporary.replace(path)
+
+
+class RunCostHook(Hook):
+    """Speed and memory of the run itself: images per second after the first, loading and counting included."""
+
+    def __init__(self) -> None:
+        self._start_seconds = 0.0
+        self._images = 0
+
+    def before_test(self, runner: Runner) -> None:
+        """Forget earlier peaks."""
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        """Count images; the clock starts when the first batch, which warms everything up, is done."""
+        if batch_idx == 0:
+            self._start_seconds = time.perf_counter()
+        else:
+            self._images += len(outputs or ())
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Stop the clock."""
+        self._seconds = time.perf_counter() - self._start_seconds
+
+    def measured(self, runner: Runner, amp: bool) -> dict[str, Any]:
+        """The cost entries that a run knows; the peak of the process is no peak of the model and stands apart."""
+        on_cuda = torch.cuda.is_available()
+        dtype = ("float16" if on_cuda else "bfloat16") if amp else "float32"
+        return {
+            "fps": self._images / self._seconds if self._images else None,
+            "peak_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if on_cuda else None,
+            # ru_maxrss counts KiB on Linux.
+            "process_peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "device": device_name("cuda" if on_cuda else "cpu"),
+            "dtype": dtype,
+        }

@@ -1,0 +1,47 @@
+"""The leaderboard as CSV: one line per row of every table, unrounded, empty where a value is unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from densebench.leaderboard.entries import Entry
+from densebench.leaderboard.table import Table
+
+_IDENTITY = ("origin", "task", "dataset", "mini", "backbone", "method", "pretrain", "schedule")
+_FIGURES = (
+    *("miou_ss", "miou_ms", "box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"),
+    *("params_m", "flops_g", "fps", "latency_ms", "peak_memory_mb", "train_mem_gb"),
+)
+_RUN = ("device", "experiment", "seed", "checkpoint_sha256", "git_commit", "dataset_fingerprint", "num_images")
+
+
+def csv_text(tables: Iterable[Table]) -> str:
+    """The columns are the same whatever the tables hold; published figures keep the digits of their source."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["table", *_IDENTITY, *_FIGURES, "flops_input", *_RUN, "date", "older_records", "source"])
+    for table in tables:
+        for row in table.rows:
+            writer.writerow([table.title, *_values(row.entry)])
+    return buffer.getvalue()
+
+
+def _values(entry: Entry) -> list[object]:
+    return [
+        *(getattr(entry, key) for key in _IDENTITY),
+        *(_figure(entry, name) for name in _FIGURES),
+        "x".join(map(str, entry.flops_input)) if entry.flops_input else None,
+        *(getattr(entry, key) for key in _RUN),
+        entry.date.isoformat() if entry.date else None,
+        entry.older_records,
+        entry.published.source if entry.published else None,
+    ]
+
+
+def _figure(entry: Entry, name: str) -> object:
+    figure = entry.figures.get(name)
+    if figure is None:
+        return None
+    return figure.value if figure.printed is None else figure.printed

@@ -1,0 +1,202 @@
+"""Entries: what one row of the leaderboard stands for, made from records or from a published result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from densebench.leaderboard.published import PublishedResult
+from densebench.leaderboard.records import Record
+
+Origin = Literal["measured", "published", "baseline"]
+Task = Literal["segmentation", "detection"]
+
+SEGMENTATION_METHODS = ("upernet", "deeplabv3plus")
+BASELINE_NAME = "majority class (baseline)"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number as it is, and with the digits of its source where it was read from print."""
+
+    value: float
+    printed: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a trained model as we measured it, a published result, or a baseline; `None` is unknown."""
+
+    origin: Origin
+    task: Task
+    dataset: str
+    mini: bool
+    backbone: str
+    figures: Mapping[str, Figure]  # by the names of columns: "miou_ms", "params_m", ...; what is absent is unknown
+    method: str | None = None
+    pretrain: str | None = None
+    schedule: str | None = None
+    flops_input: tuple[int, int] | None = None  # width, height
+    device: str | None = None  # of FPS, latency and memory
+    experiment: str | None = None
+    date: datetime | None = None
+    seed: int | None = None
+    checkpoint_sha256: str | None = None
+    git_commit: str | None = None
+    dataset_fingerprint: str | None = None
+    num_images: int | None = None
+    records: tuple[Record, ...] = ()  # those that the figures come from, at most one of each kind
+    older_records: int = 0  # of the same experiment, superseded by those
+    published: PublishedResult | None = field(default=None, repr=False)
+
+    @property
+    def main_figure(self) -> str | None:
+        """The name of the figure that ranks this entry; `None` where it has none."""
+        return next((name for name in main_figures(self.task) if name in self.figures), None)
+
+    @property
+    def main_value(self) -> float | None:
+        """The figure that ranks this entry, in percent."""
+        return None if self.main_figure is None else self.figures[self.main_figure].value
+
+
+def main_figures(task: Task) -> tuple[str, ...]:
+    """The figures that rank a task's entries; the first that an entry has counts."""
+    return ("miou_ms", "miou_ss") if task == "segmentation" else ("box_ap", "mask_ap")
+
+
+def measured_entries(records: Iterable[Record]) -> list[Entry]:
+    """One entry per experiment, from the newest record of each kind.
+
+    Test records count only where they are of the same checkpoint and images as the newest test record: a multi-scale
+    result from before a retraining must not stand beside the single-scale result from after it.
+    """
+    experiments: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        key = (record.experiment, record.dataset, record.method, record.backbone, record.mini)
+        experiments.setdefault(key, []).append(record)
+    return [_measured_entry(group) for _, group in sorted(experiments.items(), key=lambda item: str(item[0]))]
+
+
+def published_entry(result: PublishedResult) -> Entry:
+    """The entry of a published result; it is never marked as measured."""
+    return Entry(
+        origin="published",
+        task=_task(result.method, result.figures),
+        dataset=result.dataset,
+        mini=False,
+        backbone=result.backbone,
+        figures={name: Figure(value, result.printed[name]) for name, value in result.figures.items()},
+        method=result.method,
+        pretrain=result.pretrain,
+        schedule=result.schedule,
+        flops_input=result.flops_input,
+        device=result.fps_hardware,
+        published=result,
+    )
+
+
+def baseline_entry(entries: Iterable[Entry]) -> Entry | None:
+    """What predicting the most frequent class everywhere scores on the images of these entries, if it is recorded.
+
+    One prediction for every pixel scores the same at one scale and at many.
+    """
+    for entry in entries:
+        for record in entry.records:
+            miou = record.metrics.get("majority_class_mIoU")
+            if miou is not None:
+                figures = {"miou_ss": Figure(miou), "miou_ms": Figure(miou)}
+                return Entry("baseline", entry.task, entry.dataset, entry.mini, BASELINE_NAME, figures)
+    return None
+
+
+# Records to one entry -----------------------------------------------------------------------------------------
+
+# column <- metric of the single-scale test; the other kinds have their own line in _figures
+_SINGLE_SCALE_METRICS = {
+    "miou_ss": "mIoU",
+    "box_ap": "bbox_AP",
+    "box_ap50": "bbox_AP50",
+    "box_ap75": "bbox_AP75",
+    "mask_ap": "segm_AP",
+    "mask_ap50": "segm_AP50",
+    "mask_ap75": "segm_AP75",
+}
+
+
+def _measured_entry(group: list[Record]) -> Entry:
+    chosen = _newest_of_each_kind(group)
+    tests = sorted((record for record in chosen.values() if record.kind != "benchmark"), key=lambda record: record.date)
+    newest = tests[-1] if tests else chosen["benchmark"]
+    sizes = (record.cost.get("flops_input") for record in _by_cost(chosen) if record.cost.get("flops_g") is not None)
+    size = next(sizes, None)
+    metrics = {name: value for test in tests for name, value in test.metrics.items() if value is not None}
+    return Entry(
+        origin="measured",
+        task=_task(newest.method, metrics),
+        dataset=newest.dataset,
+        mini=newest.mini,
+        backbone=newest.backbone,
+        figures={name: Figure(value) for name, value in _figures(chosen).items() if value is not None},
+        method=newest.method,
+        pretrain=newest.pretrain,
+        schedule=newest.schedule,
+        flops_input=None if size is None else (size[0], size[1]),
+        device=chosen["benchmark"].cost.get("device") if "benchmark" in chosen else None,
+        experiment=newest.experiment,
+        date=newest.date,
+        seed=newest.provenance.get("seed"),
+        checkpoint_sha256=newest.provenance.get("checkpoint_sha256") if tests else None,
+        git_commit=newest.provenance.get("git_commit"),
+        dataset_fingerprint=newest.provenance.get("dataset_fingerprint") if tests else None,
+        num_images=newest.provenance.get("num_images") if tests else None,
+        records=tuple(chosen[kind] for kind in ("test-ss", "test-ms", "benchmark") if kind in chosen),
+        older_records=len(group) - len(chosen),
+    )
+
+
+def _newest_of_each_kind(group: list[Record]) -> dict[str, Record]:
+    newest_first = sorted(group, key=lambda record: (record.date, str(record.path)), reverse=True)
+    newest_test = next((record for record in newest_first if record.kind != "benchmark"), None)
+    chosen: dict[str, Record] = {}
+    for record in newest_first:
+        if record.kind == "benchmark" or _tested(record) == _tested(newest_test or record):
+            chosen.setdefault(record.kind, record)
+    return chosen
+
+
+def _tested(record: Record) -> tuple[object, object]:
+    return record.provenance.get("checkpoint_sha256"), record.provenance.get("dataset_fingerprint")
+
+
+def _by_cost(chosen: Mapping[str, Record]) -> list[Record]:
+    """Parameters and FLOPs are the model's and may come from any record; the benchmark's go first."""
+    return [chosen[kind] for kind in ("benchmark", "test-ss", "test-ms") if kind in chosen]
+
+
+def _figures(chosen: Mapping[str, Record]) -> dict[str, float | None]:
+    """Speed and memory come from the benchmark alone: a test run's include the loading of its data."""
+    figures: dict[str, float | None] = {}
+    if "test-ss" in chosen:
+        metrics = chosen["test-ss"].metrics
+        figures |= {column: metrics.get(metric) for column, metric in _SINGLE_SCALE_METRICS.items()}
+    if "test-ms" in chosen:
+        figures["miou_ms"] = chosen["test-ms"].metrics.get("mIoU")
+    for name in ("params_m", "flops_g"):
+        costs = (record.cost.get(name) for record in _by_cost(chosen))
+        figures[name] = next((cost for cost in costs if cost is not None), None)
+    if "benchmark" in chosen:
+        cost = chosen["benchmark"].cost
+        latency = cost.get("latency_ms")
+        figures["fps"] = cost.get("fps")
+        figures["latency_ms"] = latency.get("median") if isinstance(latency, dict) else latency
+        figures["peak_memory_mb"] = cost.get("peak_memory_mb")
+    return figures
+
+
+def _task(method: str, figures: Mapping[str, object]) -> Task:
+    if method in SEGMENTATION_METHODS or "mIoU" in figures:
+        return "segmentation"
+    return "detection"

@@ -1,0 +1,67 @@
+"""From work directories to the files of the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from densebench.errors import DensebenchError
+from densebench.leaderboard.csv_table import csv_text
+from densebench.leaderboard.markdown import markdown
+from densebench.leaderboard.page import render_page
+from densebench.leaderboard.published import published_results
+from densebench.leaderboard.records import Problem, read_records
+from densebench.leaderboard.table import build_tables
+
+FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and what to tell about it."""
+
+    paths: tuple[Path, ...]
+    summary: str  # the Markdown of the tables that hold our own results; of all where none does
+    problems: tuple[Problem, ...]
+
+
+def write_leaderboard(
+    work_dirs: Sequence[Path], out: Path, formats: Sequence[str], *, with_published: bool, generated: str
+) -> Written:
+    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES.
+
+    Raises DensebenchError where there is nothing to show, or `out` cannot be written.
+    """
+    records, problems = read_records(work_dirs)
+    if not records and not with_published:
+        raise DensebenchError(_nothing_found(work_dirs, problems))
+    tables = build_tables(records, published_results() if with_published else ())
+    texts = {
+        "html": lambda: render_page(tables, problems, generated),
+        "md": lambda: markdown(tables, problems),
+        "csv": lambda: csv_text(tables),
+    }
+    paths = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in formats:
+            paths.append(out / FILE_NAMES[name])
+            with paths[-1].open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                file.write(texts[name]())
+    except OSError as error:
+        raise DensebenchError(f"The leaderboard cannot be written to {out}: {error.strerror}.") from error
+    ours = [table for table in tables if table.is_measured]
+    return Written(tuple(paths), markdown(ours or tables, problems), tuple(problems))
+
+
+def _nothing_found(work_dirs: Sequence[Path], problems: Sequence[Problem]) -> str:
+    lines = [
+        "There is nothing to show: expected records (records/*.json) below "
+        + ", ".join(map(str, work_dirs))
+        + ", found "
+        + (f"none that is valid, {len(problems)} left out:" if problems else "none."),
+        *(f"  {problem.path}: {problem.reason}" for problem in problems),
+        "tools/test.py and tools/benchmark.py write records; --published shows the published results alone.",
+    ]
+    return "\n".join(lines)

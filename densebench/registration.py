@@ -1,0 +1,21 @@
+"""Importing this module registers all that a resolved config names: operators, backbones, data, engine, evaluation."""
+
+from __future__ import annotations
+
+from densebench import mmcv_ops
+
+# Before mmdet and mmseg are imported: they load mmcv's operators.
+mmcv_ops.install()
+
+import mmseg.models  # noqa: E402
+
+import backbones  # noqa: E402
+import densebench.data.folder  # noqa: E402
+import densebench.data.loading  # noqa: E402
+import densebench.engine.amp  # noqa: E402
+import densebench.engine.hooks  # noqa: E402
+import densebench.engine.layer_decay  # noqa: E402
+import densebench.evaluation.iou  # noqa: E402
+import densebench.evaluation.multi_scale  # noqa: E402
+
+__all__ = ["backbones", "densebench", "mmseg"]

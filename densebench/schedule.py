@@ -1,0 +1,75 @@
+"""Schedule arithmetic: the recipe's total batch on any number of processes, and the learning rate over iterations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from densebench.errors import DensebenchError
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How a recipe's total batch is made up: total = images_per_gpu * world_size * accumulation."""
+
+    total_batch: int
+    world_size: int
+    images_per_gpu: int
+    accumulation: int
+
+
+def plan_batch(total_batch: int, world_size: int, images_per_gpu: int | None = None) -> BatchPlan:
+    """Split the total batch over processes, and over accumulated iterations where `images_per_gpu` asks for it.
+
+    Raises:
+        DensebenchError: the total does not divide; the message names the totals that do.
+    """
+    per_step = world_size * (images_per_gpu or 1)
+    if images_per_gpu is not None and images_per_gpu < 1:
+        raise DensebenchError(f"--images-per-gpu {images_per_gpu}: at least 1 image per process was expected.")
+    if total_batch % per_step:
+        below, above = total_batch - total_batch % per_step, total_batch + per_step - total_batch % per_step
+        near = " or ".join(str(total) for total in (below, above) if total > 0)
+        share = f"{world_size} process{'es' if world_size > 1 else ''}"
+        share += f" of {images_per_gpu} images" if images_per_gpu else ""
+        raise DensebenchError(
+            f"The recipe's total batch of {total_batch} does not divide among {share}. Totals that do, nearest "
+            f"first: {near}. Change the number of processes or --images-per-gpu, or take another total with "
+            f"--cfg-options total_batch=N (the result is then not the published recipe's)."
+        )
+    per_process = images_per_gpu or total_batch // world_size
+    return BatchPlan(total_batch, world_size, per_process, total_batch // (per_process * world_size))
+
+
+def param_scheduler(schedule: dict[str, Any], accumulation: int = 1) -> list[dict[str, Any]]:
+    """mmengine's schedulers for a schedule given in optimizer steps.
+
+    The factors of warm-up and polynomial apply at once, as in the papers' code: at step i the rate is
+    base * (1 - i / iterations) ** power * (1 - (1 - i / warmup) * (1 - ratio)). With accumulation every step takes that
+    many iterations, and the rate moves at each of them.
+    """
+    warmup, poly = schedule["warmup"], schedule["poly"]
+    schedulers = []
+    if warmup["iterations"] > 0:
+        schedulers.append(
+            {
+                "type": "LinearLR",
+                "start_factor": warmup["ratio"],
+                "by_epoch": False,
+                "begin": 0,
+                # LinearLR reaches 1 one step before its end; the papers' warm-up reaches it at `iterations`.
+                "end": warmup["iterations"] * accumulation + 1,
+            }
+        )
+    schedulers.append(
+        {
+            "type": "PolyLR",
+            "power": poly["power"],
+            "eta_min": poly["min_lr"],
+            "by_epoch": False,
+            "begin": 0,
+            # PolyLR reaches the floor one step before its end; the papers' polynomial reaches it at `iterations`.
+            "end": schedule["iterations"] * accumulation + 1,
+        }
+    )
+    return schedulers

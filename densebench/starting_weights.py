@@ -1,0 +1,84 @@
+"""Where a recipe's starting weights come from: a URL with its hash, a file, timm, or nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+
+from densebench.errors import DensebenchError
+
+WAYS_OUT = (
+    "Ways out: --pretrained FILE with weights that you have, --pretrained none to start from random weights, or "
+    "--mini to try the command without any"
+)
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """The weights that a training starts from.
+
+    `name` is what the record says: the pretraining (`in1k`), `file:NAME`, `timm:TAG`, or `none`.
+    `sha256` may be the leading digits alone, where no more is published.
+    """
+
+    name: str
+    url: str | None = None
+    sha256: str | None = None
+    file: Path | None = None
+    timm_model: str | None = None
+
+    def local_file(self) -> Path | None:
+        """The weights as a file on this machine, fetched first where they are known by URL; None for none.
+
+        Raises:
+            DensebenchError: they cannot be had, or their hash is another.
+        """
+        if self.file is not None:
+            if not self.file.is_file():
+                raise DensebenchError(f"--pretrained {self.file}: no such file. {WAYS_OUT}.")
+            return self.file
+        return fetch(self.url, self.sha256) if self.url is not None else None
+
+
+def fetch(url: str, sha256: str | None) -> Path:
+    """Download `url` once into torch's cache and return the file; `file://` works too.
+
+    Raises:
+        DensebenchError: the URL cannot be reached, or the content has another hash.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    # The hash is part of the name, so that a file of the same name from elsewhere is not taken for this one.
+    path = Path(urlparse(url).path)
+    target = folder / (f"{path.stem}-{sha256[:16]}{path.suffix}" if sha256 else path.name)
+    if not target.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(target), hash_prefix=sha256)
+        except RuntimeError as error:
+            raise DensebenchError(
+                f"The starting weights at {url} have another hash than the recipe expects (sha256 {sha256}...): "
+                f"{error}. The file at that address has changed or was damaged on the way. {WAYS_OUT}."
+            ) from error
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise DensebenchError(
+                f"The recipe's starting weights cannot be had from {url} ({error}). {WAYS_OUT}."
+            ) from error
+    elif sha256 and not file_sha256(target).startswith(sha256):
+        raise DensebenchError(
+            f"{target} does not have the hash of {url} (sha256 {sha256}...). Delete it to fetch it again. {WAYS_OUT}."
+        )
+    return target
+
+
+def file_sha256(path: str | Path) -> str:
+    """The hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,22 @@
+import csv
+import io
+
+from densebench.leaderboard.csv_table import csv_text
+from densebench.leaderboard.published import published_results
+from densebench.leaderboard.records import read_records
+from densebench.leaderboard.table import build_tables
+
+
+def test_every_row_unrounded_and_empty_where_unknown(save, tmp_path):
+    save(experiment='a,"b"')
+    save("benchmark", experiment='a,"b"')
+    records, _ = read_records([tmp_path / "work_dirs"])
+    rows = list(csv.DictReader(io.StringIO(csv_text(build_tables(records, published_results())))))
+    assert len(rows) == 1 + 1 + 272
+    measured = next(row for row in rows if row["origin"] == "measured")
+    assert measured["experiment"] == 'a,"b"'
+    assert (measured["miou_ss"], measured["miou_ms"], measured["fps"]) == ("46.01234", "", "21.37")
+    assert measured["date"] == "2026-11-20T10:00:00+00:00"
+    published = [row for row in rows if row["origin"] == "published"]
+    assert all(row["source"] for row in published)
+    assert any(row["fps"] == "23.40" for row in published)

@@ -1,0 +1,47 @@
+import pytest
+
+from densebench.errors import DensebenchError
+from densebench.leaderboard.write import write_leaderboard
+
+
+def write(tmp_path, formats=("html", "md", "csv"), **changes):
+    settings = {"with_published": False, "generated": "2026-11-21"} | changes
+    return write_leaderboard([tmp_path / "work_dirs"], tmp_path / "out", formats, **settings)
+
+
+def test_all_files(save, tmp_path):
+    save()
+    written = write(tmp_path)
+    assert [path.name for path in written.paths] == ["index.html", "leaderboard.md", "leaderboard.csv"]
+    assert (tmp_path / "out" / "leaderboard.md").read_text() == written.summary
+    assert not written.problems
+
+
+def test_only_what_is_asked_for(save, tmp_path):
+    save()
+    write(tmp_path, ["md"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["leaderboard.md"]
+
+
+def test_the_summary_shows_our_tables(save, tmp_path):
+    save(mini=True)
+    written = write(tmp_path, with_published=True)
+    assert "published  " not in written.summary
+    assert "| published " in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+def test_nothing_to_show_says_what_was_looked_for_and_what_to_run(tmp_path):
+    with pytest.raises(DensebenchError, match=r"(?s)records/\*\.json.*work_dirs.*tools/test\.py"):
+        write(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_published_alone(tmp_path):
+    assert "| published " in write(tmp_path, with_published=True).summary
+
+
+def test_unwritable_folder_is_one_message(save, tmp_path):
+    save()
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DensebenchError, match="cannot be written"):
+        write(tmp_path)

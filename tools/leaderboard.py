@@ -1,0 +1,72 @@
+"""The leaderboard: tables of all records below the work directories, as a page, Markdown and CSV.
+
+Reads `<work dir>/**/records/*.json` and, with --published, the published results that come with densebench.
+Writes index.html, leaderboard.md and leaderboard.csv into the folder --out, and prints the Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime, timezone
+from pathlib import Path
+
+from densebench.cli import run
+
+FORMATS = ("html", "md", "csv")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, as the contract has it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "work_dirs",
+        metavar="WORK_DIR",
+        nargs="*",
+        type=Path,
+        default=[Path("work_dirs")],
+        help="folders to search for records, however deep they lie (default: work_dirs)",
+    )
+    parser.add_argument("--published", action="store_true", help="show published results beside the measured ones")
+    parser.add_argument(
+        "--out",
+        metavar="D",
+        type=Path,
+        default=Path("work_dirs/leaderboard"),
+        help="folder of the files to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        metavar="F,...",
+        type=parsed_formats,
+        default=FORMATS,
+        help=f"what to write, of {','.join(FORMATS)} (default: all)",
+    )
+    return parser
+
+
+def parsed_formats(text: str) -> tuple[str, ...]:
+    """The formats named in `html,md`; a name that is none is a usage error."""
+    names = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"unknown format {unknown[0]!r}, expected some of {','.join(FORMATS)}")
+    return names
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Writes the files and prints the tables; reads work_dirs, published, out and format."""
+    from densebench.leaderboard.write import write_leaderboard
+
+    written = write_leaderboard(
+        arguments.work_dirs,
+        arguments.out,
+        arguments.format,
+        with_published=arguments.published,
+        generated=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M UTC}",
+    )
+    print(written.summary)
+    for path in written.paths:
+        print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    run(build_parser(), main)

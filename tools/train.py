@@ -1,0 +1,54 @@
+"""Train a recipe: reads a config and its data, writes checkpoints, the resolved config and a log to the work dir."""
+
+import argparse
+
+from densebench import cli
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tools/train.py", description=__doc__)
+    cli.add_recipe_options(parser)
+    cli.add_run_options(parser)
+    parser.add_argument("--pretrained", metavar="FILE|none|timm", help="starting weights in place of the recipe's")
+    parser.add_argument("--mini-iters", type=int, metavar="N", help="iterations of a --mini run (default: 20)")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work dir")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="seed of all random numbers; part of the experiment's name"
+    )
+    parser.add_argument(
+        "--images-per-gpu",
+        type=int,
+        metavar="N",
+        help="images a process takes at once; the rest of the recipe's batch is accumulated",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print schedule, learning rates and load report only")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.training import dry_run, train
+    from densebench.recipe import RunOptions
+
+    options = RunOptions(
+        config=arguments.config,
+        backbone=arguments.backbone,
+        pretrained=arguments.pretrained,
+        allow_partial=arguments.allow_partial,
+        data_root=arguments.data_root,
+        mini=arguments.mini,
+        mini_iters=arguments.mini_iters,
+        work_dir=arguments.work_dir,
+        amp=arguments.amp,
+        seed=arguments.seed,
+        images_per_gpu=arguments.images_per_gpu,
+        cfg_options=cli.cfg_options(arguments.cfg_options),
+        world_size=cli.world_size(arguments.launcher),
+    )
+    if arguments.dry_run:
+        dry_run(options)
+    else:
+        train(options, resume=arguments.resume, launcher=arguments.launcher)
+
+
+if __name__ == "__main__":
+    cli.run(build_parser(), main)
