@@ -104,7 +104,12 @@ class TimmBackbone(nn.Module):
 
 
 def timm_accepts(model_name: str, argument: str, value: Any) -> bool:
-    """Whether `timm.create_model(model_name)` knows an argument; built without memory on the meta device."""
+    """Whether `timm.create_model(model_name)` knows an argument; built without memory on the meta device.
+
+    Raises:
+        UnknownBackboneError: timm has no such model.
+    """
+    _require_known(model_name)
     try:
         with torch.device("meta"):
             timm.create_model(model_name, **{argument: value})
@@ -115,14 +120,13 @@ def timm_accepts(model_name: str, argument: str, value: Any) -> bool:
     return True
 
 
-def _create_for_any_size(model_name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+def _create_for_any_size(model_name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:
     # Window transformers check the image size, and plain ones resample their position table, only when told so.
     for flexible in ({"strict_img_size": False}, {"dynamic_img_size": True}):
         (argument,) = flexible
         if timm_accepts(model_name, argument, flexible[argument]):
             arguments = {**arguments, **flexible}
-    model: nn.Module = timm.create_model(model_name, pretrained=pretrained, num_classes=0, **arguments)
-    return model
+    return timm.create_model(model_name, pretrained=pretrained, num_classes=0, **arguments)
 
 
 def _require_known(model_name: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.registry import MODELS
 from torch import nn
 
 from densebench.errors import DensebenchError
+from densebench.meta_device import build_on_meta
 
 PROBE_SIZE = (64, 96)
 
@@ -37,13 +37,7 @@ def _build(config: dict[str, Any]) -> tuple[nn.Module, str]:
     from backbones.timm_backbone import NoPyramidError
 
     try:
-        try:
-            # No memory and no random numbers are spent on weights that are thrown away.
-            with torch.device("meta"):
-                return MODELS.build(dict(config)), "meta"
-        except RuntimeError:
-            # Some models read values while they are built (drop rates from a tensor), which meta tensors do not have.
-            return MODELS.build(dict(config)), "cpu"
+        return build_on_meta(config)
     except (UnknownBackboneError, NoPyramidError, TypeError, KeyError) as error:
         text = error.args[0] if error.args else error
         raise DensebenchError(

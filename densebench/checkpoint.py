@@ -71,11 +71,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        objection = re.search(r"(?:GLOBAL|[Uu]nsupported (?:global|class):?(?: GLOBAL)?) ([\w.]+)", str(error))
+        if objection:
             raise DensebenchError(
                 f"{path} holds pickled objects other than tensors and plain values, so it was not read: "
                 "unpickling them could run code. Convert it where it was made, to safetensors or to a file of "
-                f"tensors alone. (First objection: {_first_objection(str(error))})"
+                f"tensors alone. (First of them: {objection.group(1)})"
             ) from error
         raise DensebenchError(_unreadable(path, error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
@@ -164,12 +165,8 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return (
         f"{path} ({path.stat().st_size:,} bytes) cannot be read as a checkpoint; it may be truncated or no "
-        f"checkpoint at all. Copy or download it again. ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+        f"checkpoint at all. Copy or download it again. ({reason})"
     )
-
-
-def _first_objection(text: str) -> str:
-    found = re.search(r"(?:GLOBAL|global|class|Unsupported \w+) [^\s,]+", text)
-    return found.group(0) if found else text.splitlines()[0][:200]

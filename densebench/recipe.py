@@ -157,7 +157,10 @@ def read_description(path: Path, cfg_options: Mapping[str, Any]) -> dict[str, An
     Raises:
         DensebenchError: the file is no recipe.
     """
-    config = Config.fromfile(path, import_custom_modules=False)
+    try:
+        config = Config.fromfile(path, import_custom_modules=False)
+    except (SyntaxError, NameError, TypeError, KeyError, FileNotFoundError, OSError) as error:
+        raise DensebenchError(f"{path} cannot be read as a config: {error}") from error
     early = {key: value for key, value in cfg_options.items() if key.split(".")[0] in config}
     if early:
         config.merge_from_dict(early)

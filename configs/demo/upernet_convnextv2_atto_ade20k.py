@@ -12,6 +12,6 @@ model = dict(
     decode_head=dict(channels=128),
     auxiliary_head=dict(channels=64),
 )
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 
 mini = dict(iterations=250, total_batch=4)

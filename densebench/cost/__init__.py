@@ -1,1 +1,3 @@
 """What a model costs: parameters, multiply-adds, latency, memory."""
+
+MEASUREMENTS = ("params", "flops", "latency", "memory")

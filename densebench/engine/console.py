@@ -123,7 +123,8 @@ def _training_line(runner: Runner, done: int) -> str:
     scalars = runner.message_hub.log_scalars
     loss = scalars["train/loss"].mean(min(done, 50))
     seconds = scalars["train/time"].mean(min(done, 50))
-    rate = next(iter(runner.optim_wrapper.get_lr().values()))[-1]
+    rates = runner.optim_wrapper.get_lr()
+    rate = rates.get("base_lr", rates["lr"])[0]  # before any decay by layer
     remaining = seconds * (runner.max_iters - done)
     return (
         f"  iteration {done}/{runner.max_iters}  loss {loss:.4f}  lr {rate:.2e}  "

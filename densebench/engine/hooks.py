@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
@@ -77,11 +78,12 @@ class CheckpointIdentityHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Called with the checkpoint about to be written."""
-        info = {
-            key: value
+        # numpy's scalars pass for numbers, but only unpickling reads them.
+        values = {
+            key: value.item() if isinstance(value, np.generic) else value
             for key, value in checkpoint["message_hub"]["runtime_info"].items()
-            if isinstance(value, (str, int, float, bool, type(None)))
         }
+        info = {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool, type(None)))}
         checkpoint["message_hub"] = {
             "log_scalars": {},
             "runtime_info": info,

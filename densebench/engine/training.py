@@ -90,8 +90,6 @@ def dry_run(options: RunOptions) -> None:
     Raises:
         DensebenchError: as `train`.
     """
-    from rich.table import Table
-
     screen = console()
     with captured_imports():
         import densebench.registration  # noqa: F401
@@ -114,8 +112,11 @@ def dry_run(options: RunOptions) -> None:
         report = load_starting_weights(model.backbone, recipe.starting_weights, options.allow_partial)
         screen.print(f"Starting weights {recipe.starting_weights.name}: {report.summary()}")
         screen.print(report.details())
-    table = Table("parameter", "depth", "lr scale", "lr", "weight decay", title="Learning rate per parameter")
-    for setting in parameter_settings(model, optimizer.weight_decay, recipe.config.optim_wrapper.paramwise_cfg):
-        rate = f"{optimizer.lr * setting.lr_scale:.3e}"
-        table.add_row(setting.name, str(setting.depth), f"{setting.lr_scale:.5f}", rate, f"{setting.weight_decay:g}")
-    screen.print(table)
+    settings = parameter_settings(model, optimizer.weight_decay, recipe.config.optim_wrapper.paramwise_cfg)
+    width = max(len(setting.name) for setting in settings)
+    screen.print(f"{'parameter':{width}}  depth  lr scale  lr         weight decay")
+    for setting in settings:
+        screen.print(
+            f"{setting.name:{width}}  {setting.depth:5d}  {setting.lr_scale:8.5f}  "
+            f"{optimizer.lr * setting.lr_scale:.3e}  {setting.weight_decay:g}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from densebench.checkpoint import (
     require_match,
     state_dict_of,
 )
+from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
+from densebench.cost.measure import device_name
 from densebench.data.check import require_split
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
@@ -81,11 +84,12 @@ def test(
     work_dir = recipe.work_dir if options.work_dir else Path("work_dirs") / experiment
     require_writable(work_dir)
 
-    recipe.config.launcher = launcher
-    if recipe.config.get("tta_model") is not None:
-        recipe.config.model = {**recipe.config.tta_model, "module": recipe.config.model}
+    config = copy.deepcopy(recipe.config)
+    config.launcher = launcher
+    if config.get("tta_model") is not None:
+        config.model = {**config.tta_model, "module": config.model}
     with captured_imports() as building:
-        runner = SafeRunner.from_cfg(recipe.config)
+        runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)
     runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
     report = load_into(runner, content, file, options.allow_partial)
@@ -122,7 +126,7 @@ def test(
             "protocol": dict(recipe.description[kind.replace("-", "_")]),
             "metrics": {**dict.fromkeys((*SEGMENTATION_METRICS, *DETECTION_METRICS)), **metrics},
             "per_image": path.with_suffix(".npz").name,
-            "cost": {**model_cost(recipe), **cost.measured(runner, options.amp)},
+            "cost": {**model_cost(recipe), **cost.measured(options.amp)},
             "provenance": provenance.collect(
                 recipe.config.pretty_text,
                 command,
@@ -158,13 +162,29 @@ def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: 
         )
 
 
+def model_cost(recipe: Recipe) -> dict[str, Any]:
+    """Parameters and multiply-adds at the published input size, from the meta device."""
+    with captured_imports():
+        model = build_for_counting(recipe.config.model)
+    shape = published_shape(recipe.description, recipe.identity.mini)
+    by_part = flops_by_part(model, shape)
+    return {
+        "params_m": params_m(model),
+        "flops_g": sum(by_part.values()),
+        "flops_input": list(shape),
+        "flops_by_part": by_part,
+    }
+
+
 def load_into(runner: Runner, content: Mapping[str, Any], file: Path, allow_partial: bool) -> LoadReport:
     """Load a whole segmentor from a checkpoint of ours or of the papers' repositories.
 
     Raises:
         DensebenchError: it does not fill the model.
     """
-    model = runner.model.module if hasattr(runner.model, "module") else runner.model
+    model = runner.model
+    while hasattr(model, "module"):  # out of the multi-scale wrapper, and of the distributed one
+        model = model.module
     state = {
         official_convnext_name(name.removeprefix("module.")): value for name, value in state_dict_of(content).items()
     }
@@ -215,7 +235,7 @@ class RunCostHook(Hook):
         """Stop the clock."""
         self._seconds = time.perf_counter() - self._start_seconds
 
-    def measured(self, runner: Runner, amp: bool) -> dict[str, Any]:
+    def measured(self, amp: bool) -> dict[str, Any]:
         """The cost entries that a run knows; the peak of the process is no peak of the model and stands apart."""
         on_cuda = torch.cuda.is_available()
         dtype = ("float16" if on_cuda else "bfloat16") if amp else "float32"
@@ -224,6 +244,6 @@ class RunCostHook(Hook):
             "peak_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if on_cuda else None,
             # ru_maxrss counts KiB on Linux.
             "process_peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "device": device_name("cuda" if on_cuda else "cpu"),
+            "device": device_name(torch.device("cuda" if on_cuda else "cpu")),
             "dtype": dtype,
         }

@@ -58,10 +58,11 @@ def test_config_and_name_are_inverse(name: str) -> None:
 
 
 def test_registered_names_are_unique_across_the_toolboxes() -> None:
-    import densebench.registration  # noqa: F401
     from mmdet.registry import MODELS as DETECTION
     from mmdet.utils import register_all_modules
     from mmseg.registry import MODELS as SEGMENTATION
+
+    import densebench.registration  # noqa: F401
 
     register_all_modules(init_default_scope=False)
     ours = {name for name, builder in MODELS.module_dict.items() if _is_ours(builder)}

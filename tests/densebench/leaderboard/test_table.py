@@ -63,10 +63,10 @@ def test_columns_that_nothing_fills_are_left_out(save, tables):
 
 def test_the_best_of_a_column_is_marked_but_never_the_baseline(save, tables):
     save(experiment="a", metrics={"mIoU": 0.0})
-    save(experiment="b", metrics={"mIoU": 0.01})
+    save(experiment="b", metrics={"mIoU": 0.1123, "majority_class_mIoU": 0.1123})
     (table,) = tables()
     marked = [row.entry.experiment for row in table.rows if any(cell.is_best for cell in row.cells)]
-    assert marked == ["b"]
+    assert marked == ["b"]  # the baseline has the same value
 
 
 def test_miniature_stands_apart_and_without_published_rows(save, tables):

@@ -1,0 +1,107 @@
+"""Parameters and multiply-adds, counted on the meta device: no weights are held and nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from densebench.errors import DensebenchError
+from densebench.meta_device import build_on_meta
+
+DETECTION_METHODS = ("mask_rcnn", "cascade_mask_rcnn", "fcos")
+DETECTOR_SHAPE = (1280, 800)
+CITYSCAPES_SHAPE = (2048, 1024)
+ADE20K_SHAPES = {512: (2048, 512), 640: (2560, 640)}  # by the height of the crops
+
+
+def published_shape(description: Mapping[str, Any], mini: bool = False) -> tuple[int, int]:
+    """Width and height at which the papers state the multiply-adds of such a recipe.
+
+    ConvNeXt (tables 3, 4, 8), Swin and RepLKNet: 1280x800 for detectors, 2048x512 for ADE20K with crops of 512 and
+    2560x640 with crops of 640, 2048x1024 for Cityscapes. Where nothing is published, and for a miniature, the
+    single-scale test size.
+    """
+    width, height = description["test_ss"]["scale"]
+    if mini:
+        return width, height
+    if description["method"] in DETECTION_METHODS:
+        return DETECTOR_SHAPE
+    if description["dataset"] == "cityscapes":
+        return CITYSCAPES_SHAPE
+    if description["dataset"] == "ade20k":
+        return ADE20K_SHAPES.get(description["crop_size"][0], (width, height))
+    return width, height
+
+
+def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
+    """The segmentor of a resolved config (`recipe.config.model`) on the meta device, in test mode.
+
+    Raises:
+        DensebenchError: the model cannot be built, or is no segmentor with a backbone and one decode head.
+    """
+    with building():
+        model, _ = build_on_meta(config)
+    if not isinstance(getattr(model, "decode_head", None), nn.Module) or not hasattr(model, "extract_feat"):
+        raise DensebenchError(
+            f"Costs are counted for mmseg's EncoderDecoder with one decode head; the config's model is a "
+            f"{type(model).__name__}."
+        )
+    return model.to("meta").eval()
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Build a resolved config's model in mmseg's scope, and say in one line what did not fit."""
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        try:
+            yield
+        except (TypeError, KeyError) as error:
+            raise DensebenchError(f"The config's model cannot be built: {error.args[0]}.") from error
+
+
+def params_m(model: nn.Module) -> float:
+    """Parameters in millions, with the auxiliary head, as the ConvNeXt and Swin papers count UperNet's."""
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+def flops_by_part(model: nn.Module, shape: tuple[int, int]) -> dict[str, float]:
+    """Multiply-adds (G) of one test-time forward on an image of `shape` (width, height), by part of the model.
+
+    Convolutions and matrix products count, as in the papers; normalization, activations, pooling and resizing do
+    not. The auxiliary head does not run in a test. `model` comes from `build_for_counting`.
+
+    Raises:
+        DensebenchError: the model cannot take an image of this size.
+    """
+    width, height = shape
+    counts = {}
+    with torch.no_grad():
+        features: Any = torch.empty(1, 3, height, width, device="meta")
+        for name, part in forward_parts(model).items():
+            # torch counts two operations per multiply-add.
+            with FlopCounterMode(display=False) as counter:
+                try:
+                    features = part(features)
+                except RuntimeError as error:
+                    raise DensebenchError(
+                        f"The model's {name} cannot take an input of {width}x{height} pixels: {error}. "
+                        "Choose another one: --shape W H."
+                    ) from error
+            counts[name] = counter.get_total_flops() / 2 / 1e9
+    return counts
+
+
+def forward_parts(model: nn.Module) -> dict[str, Callable[[Any], Any]]:
+    """The parts of a segmentor that run in a test, in their order; each takes what the one before returns.
+
+    Together they are `model(inputs, mode="tensor")`: (N, 3, H, W) -> feature maps -> (N, num_classes, H / 4, W / 4)
+    with UPerHead.
+    """
+    neck = getattr(model, "neck", None)
+    return {"backbone": model.backbone} | ({} if neck is None else {"neck": neck}) | {"decode_head": model.decode_head}

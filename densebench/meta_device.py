@@ -1,0 +1,23 @@
+"""Models without memory: for their shapes and operations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+
+def build_on_meta(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
+    """A registered module on the meta device where it can be built there, else on the CPU, and which one it was.
+
+    On the meta device no memory and no random numbers are spent on weights that are thrown away.
+    """
+    try:
+        with torch.device("meta"):
+            return MODELS.build(dict(config)), "meta"
+    except RuntimeError:
+        # Some models read values while they are built (drop rates from a tensor), which meta tensors do not have.
+        return MODELS.build(dict(config)), "cpu"

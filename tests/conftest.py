@@ -1,0 +1,34 @@
+"""Shared by all tests: a cache of the session's own, and a recipe small enough to train in seconds."""
+
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+TINY_RECIPE = f"""
+_base_ = ["{CONFIGS}/demo/upernet_convnextv2_atto_ade20k.py"]
+model = dict(
+    backbone=dict(depths=(1, 1, 1, 1), dims=(8, 12, 16, 24)),
+    decode_head=dict(channels=16),
+    auxiliary_head=dict(channels=8),
+)
+mini = dict(iterations=3, total_batch=2)
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def miniature_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Miniatures are generated once a session (and worker), outside the user's cache."""
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("cache")
+    patch.setenv("DENSEBENCH_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """UperNet with a backbone and heads of a few channels."""
+    file = tmp_path_factory.mktemp("configs") / "upernet_tiny_ade20k.py"
+    file.write_text(TINY_RECIPE)
+    return file

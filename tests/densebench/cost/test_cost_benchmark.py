@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from densebench import provenance
+from densebench.cost.benchmark import benchmark
+from densebench.cost.measure import CostSettings
+from densebench.errors import DensebenchError
+from densebench.leaderboard.records import read_records
+from densebench.recipe import RunOptions
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")
+ONLY_PARAMS = CostSettings(only=("params",))
+
+
+def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "tools/benchmark.py", *arguments],
+        cwd=ROOT,
+        # One thread: others of a busy machine would wait for one another.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def only_record(work_dir: Path) -> Any:
+    records, problems = read_records([work_dir])
+    assert not problems
+    assert len(records) == 1
+    return records[0]
+
+
+def test_counts_end_to_end(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    result = run_tool(
+        *("upernet_convnext_t_ade20k", "--only", "params,flops", "--work-dir", str(tmp_path / "run")),
+        *("--json", str(copy)),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "60.24 M" in result.stdout
+    assert "938.5 G" in result.stdout
+
+    record = only_record(tmp_path / "run")
+    assert (record.kind, record.experiment, record.pretrain) == ("benchmark", "upernet_convnext_t_ade20k", "in1k")
+    assert record.protocol == {"input": [2048, 512], "batch_size": 1, "only": ["params", "flops"]}
+    assert record.cost["flops_input"] == [2048, 512]
+    assert sum(record.cost["flops_by_part"].values()) == pytest.approx(record.cost["flops_g"])
+    unmeasured = ("fps", "latency_ms", "peak_memory_mb", "train_peak_memory_mb", "device", "dtype")
+    assert all(record.cost[key] is None for key in unmeasured)
+    assert set(record.metrics.values()) == {None}
+    assert record.provenance["command"][1] == "upernet_convnext_t_ade20k"
+    assert json.loads(copy.read_text()) == json.loads(record.path.read_text())
+
+
+def test_latency_and_memory_end_to_end(tmp_path: Path) -> None:
+    result = run_tool(
+        *(DEMO, "--mini", "--only", "latency,memory", "--device", "cpu", "--batch-size", "2", "--shape", "128", "64"),
+        *("--amp", "--channels-last", "--work-dir", str(tmp_path)),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    record = only_record(tmp_path)
+    cost = record.cost
+    assert record.mini
+    assert record.pretrain == "none"
+    assert (cost["params_m"], cost["flops_g"], cost["flops_input"]) == (None, None, None)
+    assert (cost["dtype"], cost["memory_format"], cost["threads"]) == ("bfloat16", "channels_last", 1)
+    assert cost["device"]
+    latency = cost["latency_ms"]
+    assert (latency["batch_size"], latency["input"]) == (2, [128, 64])
+    assert latency["p5"] <= latency["median"] <= latency["p95"]
+    assert cost["fps"] == pytest.approx(2000 / latency["median"])
+    assert cost["peak_memory_mb"] > 13.8 * 4 * 1e6 / 2**20  # the weights alone
+
+
+def test_another_backbone_has_no_label_of_pretraining(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = RunOptions("upernet_convnext_t_ade20k", backbone="timm/resnet18", work_dir=str(tmp_path))
+    benchmark(options, ONLY_PARAMS, ["tool"])
+    assert "does not know: layer_scale_init_value" in capsys.readouterr().out
+    record = only_record(tmp_path)
+    assert (record.backbone, record.pretrain, record.cost["flops_g"]) == ("timm/resnet18", None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "params,speed"], "unknown measurement 'speed', expected some of params,flops,latency,memory"),
+        (["--only", ""], "unknown measurement ''"),
+        (["--shape", "0", "512"], "expected a whole number from 1"),
+    ],
+)
+def test_usage_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = run_tool("upernet_convnext_t_ade20k", "--work-dir", str(tmp_path), *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_copy_that_cannot_be_written_is_told_before_measuring(tmp_path: Path) -> None:
+    options = RunOptions("upernet_convnext_t_ade20k", work_dir=str(tmp_path))
+    with pytest.raises(DensebenchError, match="there is no folder"):
+        benchmark(options, ONLY_PARAMS, ["tool"], tmp_path / "missing" / "copy.json")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_own_data_needs_a_number_of_classes(tmp_path: Path) -> None:
+    options = RunOptions("upernet_convnext_t_folder", work_dir=str(tmp_path))
+    with pytest.raises(DensebenchError, match="--cfg-options num_classes=N"):
+        benchmark(options, ONLY_PARAMS, ["tool"])
+    benchmark(replace(options, cfg_options={"num_classes": 19}), ONLY_PARAMS, ["tool"])
+    assert only_record(tmp_path).cost["params_m"] == pytest.approx(60.14, abs=0.01)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_told(tmp_path: Path) -> None:
+    options = RunOptions(DEMO, mini=True, work_dir=str(tmp_path))
+    with pytest.raises(DensebenchError, match=r"--device cuda: torch finds no CUDA device"):
+        benchmark(options, CostSettings(only=("latency",), device="cuda"), ["tool"])
+
+
+def test_provenance_of_a_checkout_and_of_an_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    collected = provenance.collect("text", ["tool", "argument"], num_images=7)
+    assert collected["config_sha256"] == "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+    assert collected["num_images"] == 7
+    assert collected["seed"] is None
+    assert set(collected["versions"]) == {"python", *provenance.PACKAGES, "densebench"}
+    assert all(collected["versions"].values())
+
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.git_commit() is None
+    assert provenance.collect("text", [])["git_dirty"] is None
+
+    # Inside another repository, that one's commit is not ours.
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "empty"], check=True)
+    assert provenance.git_commit() is not None
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / ".venv")
+    (tmp_path / ".venv").mkdir()
+    assert provenance.git_commit() is None

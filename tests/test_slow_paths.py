@@ -1,0 +1,50 @@
+"""The published recipe itself, full-size model and heads, on the miniature."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from timm.models.convnext import checkpoint_filter_fn
+
+import backbones
+from densebench.leaderboard.records import read_records
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_published_recipe_trains_and_tests_on_the_miniature(tmp_path: Path) -> None:
+    options = ["upernet_convnext_t_ade20k", "--mini", "--work-dir", tmp_path]
+    for command in (("train", *options, "--mini-iters", 2), ("test", *options), ("test", *options, "--aug-test")):
+        result = tool(*command)
+        assert result.returncode == 0, result.stderr
+    records, problems = read_records([tmp_path])
+    assert not problems and {record.kind for record in records} == {"test-ss", "test-ms"}
+    assert all(record.cost["params_m"] == pytest.approx(60.24, abs=0.01) for record in records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("convnext_t", "convnext_tiny"), ("convnextv2_tiny", "convnextv2_tiny")]
+)
+def test_full_size_equals_timm(ours: str, theirs: str) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(ours).eval()
+    twin = timm.create_model(theirs, num_classes=0).eval()
+    state = {name: value for name, value in backbone.state_dict().items() if not name.startswith("norm")}
+    state["norm.weight"], state["norm.bias"] = torch.ones(768), torch.zeros(768)
+    missing, unexpected = twin.load_state_dict(checkpoint_filter_fn(state, twin), strict=False)
+    assert not missing and not unexpected
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        raw = twin.forward_intermediates(image, intermediates_only=True)
+        for index, (found, level) in enumerate(zip(backbone(image), raw, strict=True)):
+            torch.testing.assert_close(found, backbone.get_submodule(f"norm{index}")(level), rtol=1e-5, atol=1e-5)
