@@ -66,9 +66,10 @@ def test_the_same_seed_trains_the_same_weights(trained: Path, tiny_recipe: Path,
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize(("kind", "option"), [("test-ss", None), ("test-ms", "--aug-test")])
-def test_testing_writes_a_whole_record(trained: Path, tiny_recipe: Path, tmp_path: Path, kind: str, option: str) -> None:
-    options = [option] if option else []
+@pytest.mark.parametrize(("kind", "options"), [("test-ss", []), ("test-ms", ["--aug-test"])])
+def test_testing_writes_a_whole_record(
+    trained: Path, tiny_recipe: Path, tmp_path: Path, kind: str, options: list[str]
+) -> None:
     out, show = tmp_path / "out", tmp_path / "show"
     result = tool(
         "test", tiny_recipe, trained / "iter_3.pth", "--mini", *options,
@@ -212,8 +213,9 @@ def test_checkpoints_that_do_not_fit(trained: Path, tiny_recipe: Path, tmp_path:
     cut = tmp_path / "cut.pth"
     cut.write_bytes((trained / "iter_3.pth").read_bytes()[:5000])
     fails(tool("test", tiny_recipe, cut, "--mini", "--work-dir", tmp_path), "cannot be read as a checkpoint")
+    other = ("--backbone", "timm/resnet18", "--work-dir", tmp_path)
     fails(
-        tool("test", tiny_recipe, trained / "iter_3.pth", "--mini", "--backbone", "timm/resnet18", "--work-dir", tmp_path),
+        tool("test", tiny_recipe, trained / "iter_3.pth", "--mini", *other),
         "was trained as upernet + convnextv2_atto", "the config is upernet + timm/resnet18",
     )  # fmt: skip
     foreign = tmp_path / "foreign.pth"
@@ -223,9 +225,8 @@ def test_checkpoints_that_do_not_fit(trained: Path, tiny_recipe: Path, tmp_path:
 
 
 def test_starting_weights_from_a_file(trained: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    result = tool(
-        "train", tiny_recipe, "--mini", "--mini-iters", 1, "--pretrained", trained / "iter_3.pth", "--work-dir", tmp_path
-    )
+    options = ("--mini", "--mini-iters", 1, "--pretrained", trained / "iter_3.pth", "--work-dir", tmp_path)
+    result = tool("train", tiny_recipe, *options)
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "load_report.json").read_text())
     assert report["pretrain"] == "file:iter_3.pth" and report["matched_percent"] == 100
