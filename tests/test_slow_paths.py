@@ -32,9 +32,7 @@ def test_the_published_recipe_trains_and_tests_on_the_miniature(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [("convnext_t", "convnext_tiny"), ("convnextv2_tiny", "convnextv2_tiny")]
-)
+@pytest.mark.parametrize(("ours", "theirs"), [("convnext_t", "convnext_tiny"), ("convnextv2_tiny", "convnextv2_tiny")])
 def test_full_size_equals_timm(ours: str, theirs: str) -> None:
     torch.manual_seed(0)
     backbone = backbones.build(ours).eval()
