@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from backbones.pyramid import PyramidBackbone
 from backbones.registry import (
     TIMM_PREFIX,
     UnknownBackboneError,
@@ -25,6 +26,7 @@ from backbones.registry import (
 
 __all__ = [
     "TIMM_PREFIX",
+    "PyramidBackbone",
     "UnknownBackboneError",
     "accepted_arguments",
     "backbone_config",

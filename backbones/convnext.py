@@ -16,6 +16,7 @@ from timm.layers import DropPath, LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
 from backbones.layers.norm import GlobalResponseNorm
+from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
 
@@ -55,7 +56,7 @@ class Block(nn.Module):
 @register("convnext_b", depths=(3, 3, 27, 3), dims=(128, 256, 512, 1024))
 @register("convnext_l", depths=(3, 3, 27, 3), dims=(192, 384, 768, 1536))
 @register("convnext_xl", depths=(3, 3, 27, 3), dims=(256, 512, 1024, 2048))
-class DenseConvNeXt(nn.Module):
+class DenseConvNeXt(PyramidBackbone):
     """ConvNeXt with a normalized feature map from each stage, at strides 4, 8, 16 and 32.
 
     Args:
@@ -65,6 +66,7 @@ class DenseConvNeXt(nn.Module):
         layer_scale_init_value: 1e-6 for ImageNet training, 1.0 in the authors' downstream recipes.
         use_grn: the V2 block.
         out_indices: stages whose maps are returned.
+        frozen_stages: see `PyramidBackbone`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class DenseConvNeXt(nn.Module):
         layer_scale_init_value: float = 1e-6,
         use_grn: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
@@ -98,6 +101,7 @@ class DenseConvNeXt(nn.Module):
         for index in self.out_indices:
             self.add_module(f"norm{index}", LayerNorm2d(dims[index], eps=1e-6))
         self.apply(_init_weights)
+        self.freeze(frozen_stages)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one (N, out_channels[i], H // out_strides[i], W // out_strides[i]) per output stage."""
@@ -119,10 +123,9 @@ class DenseConvNeXt(nn.Module):
             ValueError: a parameter that this backbone does not have, or another decay type.
         """
         parts = parameter_name.split(".")
+        self.stage_of(parameter_name)  # refuses foreign names
         if parts[0].startswith("norm"):
             return num_layers + 1
-        if parts[0] not in ("downsample_layers", "stages"):
-            raise ValueError(f"ConvNeXt has no parameter '{parameter_name}'.")
         stage = int(parts[1])
         if decay_type == "stage_wise":
             return stage + 1 if parts[0] == "stages" else 0
@@ -130,7 +133,20 @@ class DenseConvNeXt(nn.Module):
             raise ValueError(f"decay_type is 'layer_wise' or 'stage_wise', not '{decay_type}'.")
         if parts[0] == "downsample_layers":
             return (0, 2, 3, num_layers)[stage]
-        return (1, 2, 3 + int(parts[2]) // 3, num_layers)[stage]
+        # The authors' formula passes num_layers for 27 blocks and 6 layers, which no recipe combines: a rate above the
+        # base rate. There the depth stops at the last layer.
+        return (1, 2, min(3 + int(parts[2]) // 3, num_layers), num_layers)[stage]
+
+    def stage_of(self, parameter_name: str) -> int:
+        """See `PyramidBackbone.stage_of`."""
+        parts = parameter_name.split(".")
+        if parts[0] == "stages":
+            return int(parts[1]) + 1
+        if parts[0] == "downsample_layers":
+            return 0 if parts[1] == "0" else int(parts[1]) + 1
+        if parts[0].startswith("norm"):
+            return int(parts[0].removeprefix("norm")) + 1
+        raise ValueError(f"ConvNeXt has no parameter '{parameter_name}'.")
 
 
 @register("convnextv2_atto", depths=(2, 2, 6, 2), dims=(40, 80, 160, 320))
@@ -150,6 +166,7 @@ class DenseConvNeXtV2(DenseConvNeXt):
         dims: Sequence[int] = (96, 192, 384, 768),
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
     ) -> None:
         super().__init__(
             depths=depths,
@@ -158,6 +175,7 @@ class DenseConvNeXtV2(DenseConvNeXt):
             layer_scale_init_value=0.0,
             use_grn=True,
             out_indices=out_indices,
+            frozen_stages=frozen_stages,
         )
 
 

@@ -1,0 +1,106 @@
+"""One contract over every registered backbone: levels, gradients, modes, state, pickling, precision, frozen stages."""
+
+import copy
+import io
+import pickle
+from itertools import groupby
+
+import pytest
+import torch
+from torch import nn
+
+import backbones
+
+SIZES = [(64, 96), (65, 97)]
+
+# Numerics run on the smallest variant of each family; `family` is what stands before the last part of a name.
+NUMERIC_NAMES = ("convnext_t", "convnextv2_atto")
+
+
+def on_meta(name: str, **arguments: object) -> nn.Module:
+    with torch.device("meta"):
+        return backbones.build(name, **arguments)
+
+
+def check_levels(backbone: nn.Module, maps: tuple[torch.Tensor, ...], size: tuple[int, int]) -> None:
+    assert len(maps) == len(backbone.out_channels) == len(backbone.out_strides) == len(backbone.out_indices)
+    for level, channels, stride in zip(maps, backbone.out_channels, backbone.out_strides, strict=True):
+        assert level.shape[:2] == (2, channels)
+        for found, length in zip(level.shape[2:], size, strict=True):
+            assert found in (length // stride, -(-length // stride))
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_levels_and_layers_on_the_meta_device(name: str) -> None:
+    backbone = on_meta(name, drop_path_rate=0.1)
+    for size in SIZES:
+        with torch.no_grad():
+            check_levels(backbone, backbone(torch.zeros(2, 3, *size, device="meta")), size)
+    assert list(backbone.out_strides) == sorted(backbone.out_strides)
+
+    for decay_type in ("layer_wise", "stage_wise"):
+        for num_layers in (6, 12):
+            depths = {key: backbone.layer_depth(key, decay_type, num_layers) for key, _ in backbone.named_parameters()}
+            assert set(depths.values()) <= set(range(num_layers + 2))
+            assert min(depths.values()) == 0
+    with pytest.raises(ValueError, match="no_such_parameter"):
+        backbone.layer_depth("no_such_parameter", "layer_wise", 12)
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_frozen_stages_stay_frozen(name: str) -> None:
+    stages = parameter_stages(on_meta(name))
+    assert min(stages.values()) == 0
+    backbone = on_meta(name, frozen_stages=1).train()
+    assert {key for key, parameter in backbone.named_parameters() if not parameter.requires_grad} == {
+        key for key, stage in stages.items() if stage <= 1
+    }
+    for module in backbone.modules():
+        own = list(module.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
+            assert not module.training
+    assert any(module.training for module in backbone.modules())
+
+
+def parameter_stages(backbone: nn.Module) -> dict[str, int]:
+    return {key: backbone.stage_of(key) for key, _ in backbone.named_parameters()}
+
+
+@pytest.mark.parametrize("name", NUMERIC_NAMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_gradients_reach_every_parameter(name: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(name).train()
+    maps = backbone(torch.randn(2, 3, *size))
+    check_levels(backbone, maps, size)
+    sum(level.square().mean() for level in maps).backward()
+    gradients = {key: parameter.grad for key, parameter in backbone.named_parameters()}
+    without = [key for key, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()]
+    assert not without
+
+
+@pytest.mark.parametrize("name", NUMERIC_NAMES)
+def test_modes_state_pickling_and_precision(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(name, drop_path_rate=0.9)
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        backbone.train()
+        assert not torch.equal(backbone(image)[-1], backbone(image)[-1])  # drop path draws anew
+        backbone.eval()
+        expected = backbone(image)
+        assert all(torch.equal(a, b) for a, b in zip(expected, backbone(image), strict=True))
+
+        twin = backbones.build(name)
+        twin.load_state_dict(copy.deepcopy(backbone.state_dict()))
+        assert all(torch.equal(a, b) for a, b in zip(expected, twin.eval()(image), strict=True))
+        unpickled = pickle.load(io.BytesIO(pickle.dumps(backbone)))
+        assert all(torch.equal(a, b) for a, b in zip(expected, unpickled(image), strict=True))
+
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert all(level.isfinite().all() for level in backbone(image))
+
+
+def test_every_family_has_a_numeric_test() -> None:
+    families = {key for key, _ in groupby(sorted(name.rpartition("_")[0] or name for name in backbones.names()))}
+    assert families <= {name.rpartition("_")[0] or name for name in NUMERIC_NAMES}
