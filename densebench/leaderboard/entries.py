@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from densebench.leaderboard.records import Record
 
 Origin = Literal["measured", "published", "baseline"]
 Task = Literal["segmentation", "detection"]
+Key = tuple[object, ...]
 
 SEGMENTATION_METHODS = ("upernet", "deeplabv3plus")
 BASELINE_NAME = "majority class (baseline)"
@@ -73,11 +75,21 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
     Test records count only where they are of the same checkpoint and images as the newest test record: a multi-scale
     result from before a retraining must not stand beside the single-scale result from after it.
     """
-    experiments: dict[tuple[object, ...], list[Record]] = {}
+    groups: dict[Key, list[Record]] = {}
+    benchmarks: dict[Key, list[Record]] = {}
     for record in records:
-        key = (record.experiment, record.dataset, record.method, record.backbone, record.mini)
-        experiments.setdefault(key, []).append(record)
-    return [_measured_entry(group) for _, group in sorted(experiments.items(), key=lambda item: str(item[0]))]
+        if record.kind == "benchmark":
+            benchmarks.setdefault(_key(record, _without_seed(record.experiment)), []).append(record)
+        else:
+            groups.setdefault(_key(record, record.experiment), []).append(record)
+    used = set()
+    for key, group in groups.items():
+        # A model costs the same whatever seed it was trained with.
+        cost_key = _key(group[0], _without_seed(group[0].experiment))
+        group.extend(benchmarks.get(cost_key, ()))
+        used.add(cost_key)
+    groups |= {key: group for key, group in benchmarks.items() if key not in used}
+    return [_measured_entry(group) for _, group in sorted(groups.items(), key=lambda item: str(item[0]))]
 
 
 def published_entry(result: PublishedResult) -> Entry:
@@ -124,6 +136,15 @@ _SINGLE_SCALE_METRICS = {
     "mask_ap50": "segm_AP50",
     "mask_ap75": "segm_AP75",
 }
+
+
+def _key(record: Record, experiment: str) -> Key:
+    return (experiment, record.dataset, record.method, record.backbone, record.mini)
+
+
+def _without_seed(experiment: str) -> str:
+    """The experiment's name without the `_seedN` that a training with --seed adds."""
+    return re.sub(r"_seed\d+$", "", experiment)
 
 
 def _measured_entry(group: list[Record]) -> Entry:

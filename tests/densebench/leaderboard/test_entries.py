@@ -30,6 +30,20 @@ def test_three_kinds_merge_into_one_entry(save, entries):
     assert [record.kind for record in entry.records] == ["test-ss", "test-ms", "benchmark"]
 
 
+def test_a_benchmark_serves_every_seed_of_its_experiment(save, entries):
+    for seed in (0, 1):
+        save("test-ss", experiment=f"upernet_convnext_t_ade20k_seed{seed}", provenance={"seed": seed})
+    save("benchmark")
+    save("benchmark", experiment="upernet_convnext_s_ade20k", backbone="convnext_s")
+    found = entries()
+    assert [entry.experiment for entry in found] == [
+        "upernet_convnext_s_ade20k",
+        "upernet_convnext_t_ade20k_seed0",
+        "upernet_convnext_t_ade20k_seed1",
+    ]
+    assert all("fps" in entry.figures for entry in found)
+
+
 def test_the_newest_of_a_kind_counts_whatever_its_file_is_called(save, entries):
     save(metrics={"mIoU": 47.0}, provenance={"date": "2026-11-20T12:00:00+02:00"})
     save(metrics={"mIoU": 48.0}, provenance={"date": "2026-11-20T11:00:00Z"})
