@@ -1,8 +1,12 @@
 """Shared by all tests: a cache of the session's own, and a recipe small enough to train in seconds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.registry import MODELS
+
+from backbones import registry
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -32,3 +36,13 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("configs") / "upernet_tiny_ade20k.py"
     file.write_text(TINY_RECIPE)
     return file
+
+
+@pytest.fixture
+def forget_names() -> Iterator[None]:
+    """Backbones that a test registers are gone after it."""
+    known = list(registry._NAMES)
+    yield
+    for name in set(registry._NAMES) - set(known):
+        MODELS.module_dict.pop(name)
+    registry._NAMES[:] = known

@@ -22,6 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     from densebench.evaluation.testing import test
     from densebench.recipe import RunOptions
 
+    cli.world_size(arguments.launcher)  # says at once where the launcher's variables are missing
     options = RunOptions(
         config=arguments.config,
         backbone=arguments.backbone,
@@ -32,7 +33,6 @@ def main(arguments: argparse.Namespace) -> None:
         work_dir=arguments.work_dir,
         amp=arguments.amp,
         cfg_options=cli.cfg_options(arguments.cfg_options),
-        world_size=cli.world_size(arguments.launcher),
     )
     test(
         options,

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from densebench.engine.distributed import is_main_process
+
 
 class RateColumn(ProgressColumn):
     """Steps per second, or seconds per step where that reads better."""
@@ -99,8 +101,8 @@ class ProgressHook(Hook):
 
 
 def console() -> Console:
-    """The console of the tools; long paths are never wrapped."""
-    return Console(soft_wrap=True, highlight=False)
+    """The console of the tools: long paths are never wrapped, and of several processes only the main one speaks."""
+    return Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
 
 
 def quiet_logger(logger: MMLogger) -> None:

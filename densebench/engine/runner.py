@@ -5,14 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import is_model_wrapper
+import torch
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
 
 
 class SafeRunner(Runner):
     """Reads checkpoints through `densebench.checkpoint`, never unpickling; writes them to a temporary name first."""
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """As mmengine's, which cannot distribute a model on the CPU: it names CUDA devices always."""
+        if self.distributed and not torch.cuda.is_available():
+            wrapped: nn.Module = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+            return wrapped
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load the model's whole state from a checkpoint of ours; mmengine's `resume` goes through here too.

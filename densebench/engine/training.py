@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
+from densebench.engine.distributed import join_process_group
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 
@@ -35,11 +36,13 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     recipe = resolve(options)
     if resume and options.mini:
         raise DensebenchError("--resume needs the optimizer's state, which a --mini run does not save; train it anew.")
+    require_images_for_norms(recipe)
     announce(recipe, screen)
     # Before the model is built: what cannot be had should be said at once.
     recipe.starting_weights.local_file()
     require_writable(recipe.work_dir)
 
+    join_process_group(launcher)
     recipe.config.launcher = launcher
     recipe.config.resume = resume
     with captured_imports() as building:
@@ -54,6 +57,21 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     checkpoint = latest_checkpoint(recipe.work_dir)
     screen.print(f"Checkpoint: {checkpoint}")
     return TrainingResult(recipe.work_dir, checkpoint)
+
+
+def require_images_for_norms(recipe: Recipe) -> None:
+    """Refuse one image a process where the head has batch norms of its own on a pooled map of one pixel.
+
+    Raises:
+        DensebenchError: UperNet's pyramid pooling (scale 1) under BN with one image at once.
+    """
+    norm = recipe.config.model.decode_head.get("norm_cfg", {}).get("type")
+    if norm == "BN" and recipe.identity.images_per_gpu == 1:
+        raise DensebenchError(
+            "One image a process is too few: the head's batch norm sees a single value per channel in its pooled map "
+            "of 1x1. Give each process two images at least (--images-per-gpu 2, or fewer processes); on several GPUs the "
+            "norms are synchronized and one does."
+        )
 
 
 def announce(recipe: Recipe, screen: Console) -> None:

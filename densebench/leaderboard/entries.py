@@ -83,7 +83,7 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
         else:
             groups.setdefault(_key(record, record.experiment), []).append(record)
     used = set()
-    for key, group in groups.items():
+    for group in groups.values():
         # A model costs the same whatever seed it was trained with.
         cost_key = _key(group[0], _without_seed(group[0].experiment))
         group.extend(benchmarks.get(cost_key, ()))

@@ -1,24 +1,11 @@
 """The names: found, unknown, unique across the toolboxes, and an author's own class."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from mmengine.registry import MODELS
 from torch import nn
 
 import backbones
-from backbones import registry
-
-
-@pytest.fixture
-def forget_names() -> Iterator[None]:
-    """Registrations of a test end with it."""
-    known = list(registry._NAMES)
-    yield
-    for name in set(registry._NAMES) - set(known):
-        MODELS.module_dict.pop(name)
-    registry._NAMES[:] = known
 
 
 def test_a_class_of_ones_own_takes_one_line(forget_names: None) -> None:
