@@ -2,8 +2,12 @@
 
 ConvNeXt: "A ConvNet for the 2020s" (arXiv:2201.03545), sec. 2 and appendix A.1 for the sizes. ConvNeXt V2:
 "Co-designing and Scaling ConvNets with Masked Autoencoders" (arXiv:2301.00808), sec. 3.3 and appendix A.1: global
-response normalization in the block, no layer scale. What differs from the classifier: the head is gone and every
-output level has a LayerNorm of its own (`norm0` to `norm3`); parameter names are those of the released checkpoints.
+response normalization in the block, no layer scale. ConvNeXt with 31x31 kernels: RepLKNet (arXiv:2203.06717), sec. 5.3,
+where kernels of 31, 29, 27 and 13 replace the 7x7 ones of the four stages, and nothing else changes: no small kernel
+is trained beside them and merged, as in RepLKNet itself, whose branches end in a BN that this block does not have.
+
+What differs from the classifier: the head is gone and every output level has a LayerNorm of its own (`norm0` to
+`norm3`); parameter names are those of the released checkpoints.
 """
 
 from __future__ import annotations
@@ -15,22 +19,26 @@ import torch
 from timm.layers import DropPath, LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
+from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.layers.norm import GlobalResponseNorm
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
 
 class Block(nn.Module):
-    """Depthwise 7x7, LayerNorm, 1x1 to four times the width, GELU, 1x1 back (ConvNeXt, sec. 2.6 and fig. 4).
+    """Depthwise convolution, LayerNorm, 1x1 to four times the width, GELU, 1x1 back (ConvNeXt, sec. 2.6 and fig. 4).
 
     Args:
+        kernel_size: of the depthwise convolution; 7 in the paper.
         layer_scale_init_value: initial scale of the residual branch, one factor per channel; 0 leaves it out.
         use_grn: global response normalization after the GELU (ConvNeXt V2).
     """
 
-    def __init__(self, dim: int, drop_path: float, layer_scale_init_value: float, use_grn: bool) -> None:
+    def __init__(
+        self, dim: int, kernel_size: int, drop_path: float, layer_scale_init_value: float, use_grn: bool
+    ) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.dwconv = LargeKernelConv2d(dim, kernel_size)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.act = nn.GELU()
@@ -56,12 +64,15 @@ class Block(nn.Module):
 @register("convnext_b", depths=(3, 3, 27, 3), dims=(128, 256, 512, 1024))
 @register("convnext_l", depths=(3, 3, 27, 3), dims=(192, 384, 768, 1536))
 @register("convnext_xl", depths=(3, 3, 27, 3), dims=(256, 512, 1024, 2048))
+@register("convnext_t_k31", depths=(3, 3, 9, 3), dims=(96, 192, 384, 768), kernel_sizes=(31, 29, 27, 13))
+@register("convnext_s_k31", depths=(3, 3, 27, 3), dims=(96, 192, 384, 768), kernel_sizes=(31, 29, 27, 13))
 class DenseConvNeXt(PyramidBackbone):
     """ConvNeXt with a normalized feature map from each stage, at strides 4, 8, 16 and 32.
 
     Args:
         depths: blocks in each of the four stages.
         dims: channels of each stage.
+        kernel_sizes: kernel of the depthwise convolutions in each stage.
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         layer_scale_init_value: 1e-6 for ImageNet training, 1.0 in the authors' downstream recipes.
         use_grn: the V2 block.
@@ -73,6 +84,7 @@ class DenseConvNeXt(PyramidBackbone):
         self,
         depths: Sequence[int] = (3, 3, 9, 3),
         dims: Sequence[int] = (96, 192, 384, 768),
+        kernel_sizes: Sequence[int] = (7, 7, 7, 7),
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
         use_grn: bool = False,
@@ -95,8 +107,10 @@ class DenseConvNeXt(PyramidBackbone):
         num_blocks = sum(depths)
         rates = iter(drop_path_rate * block / max(num_blocks - 1, 1) for block in range(num_blocks))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(dim, next(rates), layer_scale_init_value, use_grn) for _ in range(depth)))
-            for depth, dim in zip(depths, dims, strict=True)
+            nn.Sequential(
+                *(Block(dim, kernel_size, next(rates), layer_scale_init_value, use_grn) for _ in range(depth))
+            )
+            for depth, dim, kernel_size in zip(depths, dims, kernel_sizes, strict=True)
         )
         for index in self.out_indices:
             self.add_module(f"norm{index}", LayerNorm2d(dims[index], eps=1e-6))

@@ -68,9 +68,9 @@ def require_images_for_norms(recipe: Recipe) -> None:
     norm = recipe.config.model.decode_head.get("norm_cfg", {}).get("type")
     if norm == "BN" and recipe.identity.images_per_gpu == 1:
         raise DensebenchError(
-            "One image a process is too few: the head's batch norm sees a single value per channel in its pooled map "
-            "of 1x1. Give each process two images at least (--images-per-gpu 2, or fewer processes); on several GPUs the "
-            "norms are synchronized and one does."
+            "One image a process is too few: the head's batch norm sees a single value per channel in its pooled "
+            "map of 1x1. Give each process two images at least (--images-per-gpu 2, or fewer processes); on several "
+            "GPUs the norms are synchronized and one does."
         )
 
 
