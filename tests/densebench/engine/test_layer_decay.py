@@ -5,6 +5,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+import backbones
 import densebench.registration  # noqa: F401
 from backbones.convnext import DenseConvNeXt
 from densebench.engine.layer_decay import parameter_settings
@@ -48,6 +49,42 @@ def test_the_whole_table_is_the_authors(segmentor: Segmentor) -> None:
     for name, parameter in segmentor.named_parameters():
         found = (settings[name].lr_scale, settings[name].weight_decay)
         assert found == pytest.approx(authors_setting(name, parameter.shape)), name
+
+
+def authors_depth(name: str, decay_type: str, num_layers: int) -> int:
+    """The layer id of ConvNeXt's downstream constructor, restated for both decay types."""
+    parts = name.split(".")
+    if parts[1] not in ("downsample_layers", "stages"):
+        return num_layers + 1
+    stage = int(parts[2])
+    if decay_type == "stage_wise":
+        return stage + 1 if parts[1] == "stages" else 0
+    if parts[1] == "downsample_layers":
+        return [0, 2, 3, num_layers][stage]
+    return [1, 2, 3 + int(parts[3]) // 3, num_layers][stage]
+
+
+@pytest.mark.parametrize("decay_type", ["layer_wise", "stage_wise"])
+@pytest.mark.parametrize(
+    ("backbone", "num_layers"),
+    # The recipes' pairs, and T with 12. Layer-wise over 6 layers the authors' ids of S to XL pass the head's.
+    [("convnext_t", 6), *((f"convnext_{size}", 12) for size in ("t", "s", "b", "l", "xl"))],
+)
+def test_every_size_has_the_authors_rates(backbone: str, num_layers: int, decay_type: str) -> None:
+    with torch.device("meta"):
+        segmentor = Segmentor(backbones.build(backbone, layer_scale_init_value=1.0))
+    paramwise = {
+        "decay_rate": 0.8,
+        "decay_type": decay_type,
+        "num_layers": num_layers,
+        "no_weight_decay": ["one_dimensional"],
+    }
+    shapes = {name: parameter.shape for name, parameter in segmentor.named_parameters()}
+    for setting in parameter_settings(segmentor, 0.05, paramwise):
+        depth = authors_depth(setting.name, decay_type, num_layers)
+        exempt = len(shapes[setting.name]) == 1 or setting.name.endswith(".bias")
+        expected = (0.8 ** (num_layers + 1 - depth), 0.0 if exempt else 0.05)
+        assert (setting.lr_scale, setting.weight_decay) == pytest.approx(expected), setting.name
 
 
 def test_the_optimizer_gets_it(segmentor: Segmentor) -> None:
