@@ -1,4 +1,4 @@
-"""ConvNeXt and V2: equal to timm's, the published sizes, the authors' depth of every parameter."""
+"""ConvNeXt, V2, large kernels: equal to timm's, the published sizes, the authors' depth of every parameter."""
 
 import pytest
 import timm
@@ -22,12 +22,16 @@ def timm_twin(ours: DenseConvNeXt, **arguments: object) -> ConvNeXt:
     return twin
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_equals_timm_forward_and_input_gradient(version: int) -> None:
+@pytest.mark.parametrize("version", ["V1", "V2", "V1 with large kernels"])
+def test_equals_timm_forward_and_input_gradient(version: str) -> None:
     torch.manual_seed(0)
-    if version == 1:
+    arguments: dict[str, object]
+    if version == "V1":
         ours = DenseConvNeXt(**SMALL, layer_scale_init_value=1.0)
         arguments = {"ls_init_value": 1.0}
+    elif version == "V1 with large kernels":
+        ours = DenseConvNeXt(**SMALL, kernel_sizes=(31, 29, 27, 13), layer_scale_init_value=1.0)
+        arguments = {"ls_init_value": 1.0, "kernel_sizes": (31, 29, 27, 13)}
     else:
         ours = DenseConvNeXtV2(**SMALL)
         arguments = {"ls_init_value": None, "use_grn": True}
@@ -74,6 +78,19 @@ def test_published_size(name: str, params_m: float) -> None:
         backbone = backbones.build(name)
     found = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
     assert found == pytest.approx(params_m, abs=0.06, rel=5e-3)
+
+
+@pytest.mark.parametrize(("size", "depths"), [("t", (3, 3, 9, 3)), ("s", (3, 3, 27, 3))])
+def test_large_kernels_replace_the_7x7_ones_and_nothing_else(size: str, depths: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        large = backbones.build(f"convnext_{size}_k31").state_dict()
+        plain = backbones.build(f"convnext_{size}").state_dict()
+    assert large.keys() == plain.keys()
+    kernels = {name: value for name, value in large.items() if name.endswith("dwconv.weight")}
+    assert {name for name, value in large.items() if value.shape != plain[name].shape} == kernels.keys()
+    added = sum(value.numel() for value in large.values()) - sum(value.numel() for value in plain.values())
+    sides = zip(depths, (96, 192, 384, 768), (31, 29, 27, 13), strict=True)
+    assert added == sum(depth * dim * (side**2 - 7**2) for depth, dim, side in sides)
 
 
 def test_drop_path_rises_linearly_from_zero() -> None:

@@ -14,7 +14,23 @@ import backbones
 SIZES = [(64, 96), (65, 97)]
 
 # Numerics run on the smallest variant of each family; `family` is what stands before the last part of a name.
-NUMERIC_NAMES = ("convnext_t", "convnextv2_atto")
+NUMERIC_NAMES = (
+    "convnext_t",
+    "convnext_t_k31",
+    "replknet_3",
+    "convnextv2_atto",
+    "swin_t",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext101_32x4d",
+    "convnext_iso_s",
+    "mobilenetv2_k3",
+    "mobilenetv2_last_k7_rep",
+    "roadmap_resnet50_resnet",
+    "roadmap_resnet50_fewer_norms",
+    "roadmap_resnet50_separate_downsampling",
+)
 
 
 def on_meta(name: str, **arguments: object) -> nn.Module:
