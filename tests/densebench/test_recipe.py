@@ -53,7 +53,7 @@ def test_every_number_of_the_published_row(ade20k_root: Path) -> None:
     assert paramwise.decay_rate == float(row["layer_decay_rate"])
     assert paramwise.decay_type == row["layer_decay_type"]
     assert paramwise.num_layers == int(row["num_layers_for_decay"])
-    assert paramwise.no_weight_decay == ["one_dimensional"]
+    assert paramwise.no_weight_decay == ["one_dimensional", ".grn."]
     assert config.model.backbone.drop_path_rate == float(row["drop_path_rate"])
     assert config.model.backbone.layer_scale_init_value == float(row["layer_scale_init"])
     assert recipe.identity.total_batch == int(row["batch_size_total"])

@@ -14,5 +14,7 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor="LayerDepthOptimWrapperConstructor",
-    paramwise_cfg=dict(decay_rate=1.0, no_weight_decay=["one_dimensional"]),
+    # Vectors and biases (the ConvNeXt authors' constructor), and the scales of ConvNeXt V2's response normalization,
+    # which are vectors stored in four dimensions (the V2 authors' optim_factory).
+    paramwise_cfg=dict(decay_rate=1.0, no_weight_decay=["one_dimensional", ".grn."]),
 )

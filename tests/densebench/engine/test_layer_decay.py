@@ -7,7 +7,7 @@ from torch import nn
 
 import backbones
 import densebench.registration  # noqa: F401
-from backbones.convnext import DenseConvNeXt
+from backbones.convnext import DenseConvNeXt, DenseConvNeXtV2
 from densebench.engine.layer_decay import parameter_settings
 from densebench.errors import DensebenchError
 
@@ -111,6 +111,13 @@ def test_the_optimizer_gets_it(segmentor: Segmentor) -> None:
     for name, parameter in segmentor.named_parameters():
         scale, weight_decay = authors_setting(name, parameter.shape)
         assert by_parameter[id(parameter)] == pytest.approx((1e-4 * scale, weight_decay)), name
+
+
+def test_the_scales_of_response_normalization_are_exempt() -> None:
+    segmentor = Segmentor(DenseConvNeXtV2(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8)))
+    settings = parameter_settings(segmentor, 0.05, {"no_weight_decay": ["one_dimensional", ".grn."]})
+    decayed = {setting.name for setting in settings if setting.weight_decay > 0}
+    assert "backbone.stages.0.0.pwconv1.weight" in decayed and not any("grn" in name for name in decayed)
 
 
 def test_norms_and_named_parameters_can_be_exempt(segmentor: Segmentor) -> None:
