@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from contract_sizes import fits
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -32,16 +33,6 @@ class Size:
 
     params_m: float | None
     flops_g: float | None
-
-
-def fits(found: float | None, printed: str) -> bool:
-    """The printed figure is `found` rounded or cut off (the ConvNeXt README prints 28 M for 28.59), or within 0.5 %."""
-    if not printed:
-        return True
-    unit = 10.0 ** -len(printed.partition(".")[2])
-    return found is not None and (
-        -0.5 * unit <= found - float(printed) < unit or abs(found / float(printed) - 1) <= 0.005
-    )
 
 
 # Backbones as classifiers -------------------------------------------------------------------------------------
