@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,71 @@ import torch
 from torch import Tensor, nn
 
 from densebench.errors import DensebenchError
+from densebench.key_layouts import StateDict, is_classifier, official_convnext_name, to_backbone_names
 
-StateDict = dict[str, Tensor]
+__all__ = [
+    "MIN_MATCHED_PERCENT",
+    "LoadReport",
+    "StateDict",
+    "backbone_state",
+    "compare",
+    "load_state",
+    "official_convnext_name",
+    "read_checkpoint",
+    "require_match",
+    "state_dict_of",
+]
 
-# Under this share of the backbone's parameters the file most likely belongs to another model.
+# Under this share of the backbone's parameters, or of the file's, the file most likely belongs to another model.
 MIN_MATCHED_PERCENT = 90.0
 WRAPPERS = ("state_dict", "model", "model_ema", "module")
-PREFIXES = ("module.", "backbone.", "encoder.")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint gave to a model; the percentage counts parameters and buffers by their elements."""
+    """What a checkpoint gave to a model; percentages count parameters and buffers by their elements.
+
+    `matched_percent` is the share of the model that the file filled, `used_percent` the share of the file, its
+    classifier aside, that the model took. `missing` keep their random start: the output norms, for an ImageNet file.
+    `unexpected` have no place in the model, the file's classifier among them. `layout` is the one that was recognized.
+    """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     other_shape: tuple[str, ...]
     matched_percent: float
+    used_percent: float
+    layout: str | None = None
+
+    @property
+    def classifier(self) -> tuple[str, ...]:
+        """Those of `unexpected` that any ImageNet file has: its classifier and the norm before it."""
+        return tuple(name for name in self.unexpected if is_classifier(name))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Those of `unexpected` that are none of the classifier."""
+        return tuple(name for name in self.unexpected if not is_classifier(name))
 
     def summary(self) -> str:
         """One line for the console."""
         counts = (
             f"{len(self.matched)} tensors matched ({self.matched_percent:.2f} % of the elements), "
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected"
+            f"{len(self.missing)} new here, {len(self.unknown)} unexpected"
         )
-        return counts + (f", {len(self.other_shape)} of another shape" if self.other_shape else "")
+        if self.classifier:
+            counts += f", {len(self.classifier)} of the classifier not used"
+        if self.other_shape:
+            counts += f", {len(self.other_shape)} of another shape"
+        return f"{self.layout}: {counts}" if self.layout else counts
 
     def details(self, limit: int = 5) -> str:
         """The first few names of each kind that did not match, a line each kind."""
         kinds = {
-            "missing": self.missing,
-            "unexpected": self.unexpected,
+            "new here": self.missing,
+            "classifier, not used": self.classifier,
+            "unexpected": self.unknown,
             "of another shape": self.other_shape,
         }
         return "\n".join(
@@ -104,53 +137,66 @@ def state_dict_of(content: Mapping[str, Any]) -> StateDict:
 
 
 def backbone_state(state: StateDict) -> StateDict:
-    """The backbone's part of a state dict under the backbone's own names.
-
-    Strips `module.`, and takes only what stands under `backbone.` where there is such a part (downstream
-    checkpoints hold heads as well); renames the parameters of mmpretrain's ConvNeXt to the authors' names.
-    """
-    for prefix in PREFIXES:
-        if any(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return {official_convnext_name(name): value for name, value in state.items()}
+    """The backbone's part of a state dict under the backbone's own names, as far as these are the authors'."""
+    return to_backbone_names(state)[0]
 
 
-def official_convnext_name(name: str) -> str:
-    """A parameter name of mmpretrain's ConvNeXt as the authors name it; other names stay as they are."""
-    name = re.sub(r"\.depthwise_conv\.", ".dwconv.", name)
-    return re.sub(r"\.pointwise_conv([12])\.", r".pwconv\1.", name)
-
-
-def load_state(module: nn.Module, state: StateDict) -> LoadReport:
+def load_state(module: nn.Module, state: StateDict, layout: str | None = None) -> LoadReport:
     """Copy every tensor that fits by name and shape, and report on the rest."""
     own = module.state_dict()
+    report = compare(own, state, layout)
+    module.load_state_dict({name: state[name] for name in report.matched}, strict=False)
+    return report
+
+
+def compare(own: Mapping[str, Tensor], state: StateDict, layout: str | None = None) -> LoadReport:
+    """The report on loading `state` into a model whose state dict is `own`; nothing is loaded."""
     other_shape = tuple(name for name in state if name in own and own[name].shape != state[name].shape)
-    fitting = {name: value for name, value in state.items() if name in own and name not in other_shape}
-    module.load_state_dict(fitting, strict=False)
-    total = sum(value.numel() for value in own.values())
+    matched = tuple(name for name in state if name in own and name not in other_shape)
+    matched_elements = _elements(own, matched)
     return LoadReport(
-        matched=tuple(fitting),
-        missing=tuple(name for name in own if name not in fitting and name not in other_shape),
+        matched=matched,
+        missing=tuple(name for name in own if name not in state),
         unexpected=tuple(name for name in state if name not in own),
         other_shape=other_shape,
-        matched_percent=100 * sum(own[name].numel() for name in fitting) / max(total, 1),
+        matched_percent=100 * matched_elements / max(_elements(own, own), 1),
+        used_percent=100
+        * matched_elements
+        / max(_elements(state, (name for name in state if name in own or not is_classifier(name))), 1),
+        layout=layout,
     )
 
 
 def require_match(
-    report: LoadReport, path: str | Path, model_name: str, min_percent: float, allow_partial: bool
+    report: LoadReport,
+    path: str | Path,
+    model_name: str,
+    min_percent: float,
+    allow_partial: bool,
+    way_out: str = "Name the checkpoint of this model, or pass --allow-partial to use what fits.",
 ) -> None:
-    """Refuse a checkpoint that fills too little of a model.
+    """Refuse a checkpoint that fills too little of a model, or that a model takes too little of.
+
+    The latter is the case of a deeper model's file, which fills a shallower one whole (ConvNeXt-S into T). It can be
+    told where the layout is known, and with it what belongs to the classifier.
 
     Raises:
-        DensebenchError: less than `min_percent` matched and `allow_partial` is not set.
+        DensebenchError: less than `min_percent` matched, or a tenth of the file has no place, and `allow_partial` is
+            not set.
     """
-    if report.matched_percent >= min_percent or allow_partial:
+    if allow_partial:
         return
+    if report.matched_percent >= min_percent:
+        if report.layout is None or report.used_percent >= MIN_MATCHED_PERCENT:
+            return
+        raise DensebenchError(
+            f"{path} fills {model_name}, which takes only {report.used_percent:.1f} % of it; at least "
+            f"{MIN_MATCHED_PERCENT:g} % was expected, so it most likely belongs to a larger model.\n"
+            f"{report.details()}\n{way_out}"
+        )
     raise DensebenchError(
         f"{path} fills {report.matched_percent:.1f} % of {model_name}; at least {min_percent:g} % was expected, so "
-        f"it most likely belongs to another model.\n{report.details()}\n"
-        "Name the checkpoint of this model, or pass --allow-partial to use what fits."
+        f"it most likely belongs to another model.\n{report.details()}\n{way_out}"
     )
 
 
@@ -162,6 +208,10 @@ def _read_safetensors(path: Path) -> StateDict:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise DensebenchError(_unreadable(path, error)) from error
+
+
+def _elements(state: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    return sum(state[name].numel() for name in names)
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -16,13 +16,13 @@ from densebench.checkpoint import (
     MIN_MATCHED_PERCENT,
     LoadReport,
     StateDict,
-    backbone_state,
     load_state,
     read_checkpoint,
     require_match,
     state_dict_of,
 )
 from densebench.errors import DensebenchError
+from densebench.key_layouts import for_backbone
 from densebench.starting_weights import StartingWeights
 
 LOAD_REPORT_FILE = "load_report.json"
@@ -103,8 +103,8 @@ def load_starting_weights(backbone: Any, weights: StartingWeights, allow_partial
     else:
         file = weights.local_file()
         assert file is not None
-        state, source = backbone_state(state_dict_of(read_checkpoint(file))), str(file)
-    report = load_state(backbone, state)
+        state, source = state_dict_of(read_checkpoint(file)), str(file)
+    report = load_state(backbone, *for_backbone(state, backbone.state_dict()))
     require_match(report, source, "the backbone", MIN_MATCHED_PERCENT, allow_partial)
     return report
 

@@ -19,7 +19,6 @@ from densebench import provenance
 from densebench.checkpoint import (
     LoadReport,
     load_state,
-    official_convnext_name,
     read_checkpoint,
     require_match,
     state_dict_of,
@@ -33,6 +32,7 @@ from densebench.engine.distributed import join_process_group
 from densebench.engine.training import latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.evaluation.prediction_files import PredictionFilesHook
+from densebench.key_layouts import for_model
 from densebench.leaderboard.records import new_record_path, write_record
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.starting_weights import file_sha256
@@ -187,10 +187,7 @@ def load_into(runner: Runner, content: Mapping[str, Any], file: Path, allow_part
     model = runner.model
     while hasattr(model, "module"):  # out of the multi-scale wrapper, and of the distributed one
         model = model.module
-    state = {
-        official_convnext_name(name.removeprefix("module.")): value for name, value in state_dict_of(content).items()
-    }
-    report = load_state(model, state)
+    report = load_state(model, *for_model(state_dict_of(content), model.state_dict()))
     require_match(report, file, "the model", min_percent=100.0, allow_partial=allow_partial)
     runner.logger.info(f"Loaded {file}: {report.summary()}\n{report.details()}")
     return report

@@ -30,14 +30,14 @@ def recipe_of(name: str) -> Recipe:
 
 def published_row(recipe: Recipe) -> dict[str, str]:
     identity = recipe.identity
-    wanted = (identity.backbone, identity.method, identity.dataset, identity.pretrain)
+    wanted = (identity.method, identity.dataset, identity.pretrain)
     with RECIPES.open() as file:
         rows = [
             row
             for row in csv.DictReader(file)
-            if (backbone_name(row["backbone"], row["variant"]), row["method"], row["dataset"], row["pretrain"])
-            == wanted
-            and row["source"].startswith(AUTHORS)
+            if row["source"].startswith(AUTHORS)
+            and backbone_name(row["backbone"], row["variant"]) == identity.backbone
+            and (row["method"], row["dataset"], row["pretrain"]) == wanted
         ]
     crop = "x".join(map(str, recipe.description["crop_size"]))
     (row,) = [row for row in rows if row["crop_or_scales"] == crop]
