@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=positive, default=1, metavar="N", help="of latency and memory (default: 1)")
     add("--amp", action="store_true", help="mixed precision: fp16 on CUDA, else bfloat16")
     add("--channels-last", action="store_true", help="weights and inputs in the order N, H, W, C")
+    add("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     add("--json", type=Path, metavar="FILE", help="write the record here as well")
     return parser
 
@@ -67,6 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         amp=arguments.amp,
         channels_last=arguments.channels_last,
+        merge=not arguments.no_merge,
     )
     benchmark(options, settings, sys.argv, arguments.json)
 

@@ -15,6 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--aug-test", action="store_true", help="the multi-scale and flip protocol (test_ms)")
     parser.add_argument("--out", type=Path, metavar="PATH", help="folder for the predicted label pictures")
     parser.add_argument("--show-dir", type=Path, metavar="D", help="folder for overlays: labels left, prediction right")
+    parser.add_argument("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     return parser
 
 
@@ -41,6 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
         command=sys.argv,
         out_dir=arguments.out,
         show_dir=arguments.show_dir,
+        merge=not arguments.no_merge,
         launcher=arguments.launcher,
     )
 

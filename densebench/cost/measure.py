@@ -19,6 +19,7 @@ from densebench.cost.count import build_for_counting, building, flops_by_part, p
 from densebench.cost.latency import LatencyProtocol, measure_latency
 from densebench.cost.memory import peak_memory_mb
 from densebench.errors import DensebenchError
+from densebench.merging import merge_backbone
 from densebench.recipe import Recipe
 
 
@@ -32,6 +33,7 @@ class CostSettings:
     device: str | None = None  # None: cuda where there is one
     amp: bool = False  # autocast, to float16 on CUDA as the recipes train, to bfloat16 on the CPU
     channels_last: bool = False
+    merge: bool = True  # re-parameterized backbones as they are deployed; FLOPs and parameters stay those of training
     latency: LatencyProtocol = field(default_factory=LatencyProtocol)
 
 
@@ -82,13 +84,14 @@ def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> 
 
 
 def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> dict[str, Any]:
-    conditions = ("device", "dtype", "threads", "memory_format")
+    conditions = ("device", "dtype", "threads", "memory_format", "merged")
     measured: dict[str, Any] = dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *conditions))
     if not {"latency", "memory"} & set(settings.only):
         return measured
     device = _device(settings.device)
     with _explained(shape, settings.batch_size):
         model, inputs = _model_and_inputs(recipe, settings, shape, device)
+        measured["merged"] = merge_backbone(model, settings.merge)
         run = _forward(model, inputs, settings)
         if "latency" in settings.only:
             latency = measure_latency(run, device, settings.latency)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from densebench import provenance
 from densebench.checkpoint import (
@@ -34,6 +35,7 @@ from densebench.errors import DensebenchError
 from densebench.evaluation.prediction_files import PredictionFilesHook
 from densebench.key_layouts import for_model
 from densebench.leaderboard.records import new_record_path, write_record
+from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.starting_weights import file_sha256
 
@@ -61,6 +63,7 @@ def test(
     command: list[str],
     out_dir: Path | None = None,
     show_dir: Path | None = None,
+    merge: bool = True,
     launcher: str = "none",
 ) -> TestResult:
     """Test a checkpoint by the recipe's single-scale or multi-scale protocol, and write the record.
@@ -95,6 +98,7 @@ def test(
     quiet_logger(runner.logger)
     runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
     report = load_into(runner, content, file, options.allow_partial)
+    merged = merge_backbone(unwrapped(runner), merge)
 
     identity, dataset = recipe.identity, recipe.dataset
     assert dataset is not None
@@ -128,7 +132,7 @@ def test(
             "protocol": dict(recipe.description[kind.replace("-", "_")]),
             "metrics": {**dict.fromkeys((*SEGMENTATION_METRICS, *DETECTION_METRICS)), **metrics},
             "per_image": path.with_suffix(".npz").name,
-            "cost": {**model_cost(recipe), **cost.measured(options.amp)},
+            "cost": {**model_cost(recipe), **cost.measured(options.amp), "merged": merged},
             "provenance": provenance.collect(
                 recipe.config.pretty_text,
                 command,
@@ -184,13 +188,19 @@ def load_into(runner: Runner, content: Mapping[str, Any], file: Path, allow_part
     Raises:
         DensebenchError: it does not fill the model.
     """
-    model = runner.model
-    while hasattr(model, "module"):  # out of the multi-scale wrapper, and of the distributed one
-        model = model.module
+    model = unwrapped(runner)
     report = load_state(model, *for_model(state_dict_of(content), model.state_dict()))
     require_match(report, file, "the model", min_percent=100.0, allow_partial=allow_partial)
     runner.logger.info(f"Loaded {file}: {report.summary()}\n{report.details()}")
     return report
+
+
+def unwrapped(runner: Runner) -> nn.Module:
+    """The segmentor or detector itself, out of the multi-scale wrapper and of the distributed one."""
+    model: nn.Module = runner.model
+    while isinstance(getattr(model, "module", None), nn.Module):
+        model = model.get_submodule("module")
+    return model
 
 
 def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
