@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from released_key_sets import Shapes, convnext, detector_heads, fcos_heads, replknet, swin, tensors, upernet_heads
 
 import densebench.registration  # noqa: F401
@@ -18,7 +18,8 @@ CONVNEXT = {"type": "convnext_t", **SMALL}
 
 
 def check_filled(registry: Registry, config: dict[str, Any], file: Shapes, layout: str) -> None:
-    with torch.device("meta"):
+    # Whatever scope an earlier run of the same process left open.
+    with torch.device("meta"), DefaultScope.overwrite_default_scope(registry.scope):
         own = registry.build(ConfigDict(config)).state_dict()
     for prefix in ("", "module."):
         state, found = for_model({prefix + name: value for name, value in tensors(file).items()}, own)
