@@ -20,7 +20,7 @@ from densebench.assembly import assemble
 from densebench.data.dataset import Dataset, locate
 from densebench.errors import DensebenchError
 from densebench.miniature import shrink
-from densebench.starting_weights import WAYS_OUT, StartingWeights
+from densebench.starting_weights import TIMM_TWINS, WAYS_OUT, StartingWeights
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
@@ -227,12 +227,13 @@ def choose_weights(description: Mapping[str, Any], options: RunOptions, swapped:
     if choice == "none":
         return StartingWeights(name="none")
     if choice == "timm":
-        if timm_name is None:
+        twin = timm_name or TIMM_TWINS.get(name)
+        if twin is None:
             raise DensebenchError(
-                f"--pretrained timm loads a timm model's own weights, but the backbone is '{name}'. "
-                "Name a timm/ backbone, or a file: --pretrained FILE."
+                f"timm has no weights for the backbone '{name}'. Name a timm/ backbone, a file (--pretrained FILE), "
+                f"or one of: {', '.join(TIMM_TWINS)}."
             )
-        return StartingWeights(name=f"timm:{_timm_tag(timm_name)}", timm_model=timm_name)
+        return StartingWeights(name=f"timm:{_timm_tag(twin)}", timm_model=twin)
     if choice is not None:
         return StartingWeights(name=f"file:{Path(choice).name}", file=Path(choice).expanduser())
     published = description.get("pretrained")

@@ -12,10 +12,27 @@ import torch
 
 from densebench.errors import DensebenchError
 
+SIZES = ("t", "s", "b", "l", "xl")
+TIMM_SIZES = ("tiny", "small", "base", "large", "xlarge")
+V2_SIZES = ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")
+
 WAYS_OUT = (
     "Ways out: --pretrained FILE with weights that you have, --pretrained none to start from random weights, or "
     "--mini to try the command without any"
 )
+
+
+# The timm models whose weights are those of our backbones; timm's default tag decides on the training.
+TIMM_TWINS = {
+    **{f"convnext_{ours}": f"convnext_{theirs}" for ours, theirs in zip(SIZES, TIMM_SIZES, strict=True)},
+    **{f"convnextv2_{size}": f"convnextv2_{size}" for size in V2_SIZES},
+    **{
+        f"swin_{ours}": f"swin_{theirs}_patch4_window7_224"
+        for ours, theirs in zip(SIZES[:4], TIMM_SIZES[:4], strict=True)
+    },
+    **{name: name for name in ("resnet50", "resnet101", "resnet152", "resnext101_32x4d", "resnext101_64x4d")},
+    "mobilenetv2_k3": "mobilenetv2_100",
+}
 
 
 @dataclass(frozen=True)

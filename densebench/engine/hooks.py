@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from backbones.timm_backbone import TimmBackbone
 from densebench.checkpoint import (
     MIN_MATCHED_PERCENT,
     LoadReport,
@@ -52,6 +53,7 @@ class StartingWeightsHook(Hook):
             mmengine.dump(
                 {
                     "pretrain": self.weights.name,
+                    "layout": report.layout,
                     "matched_percent": report.matched_percent,
                     "matched": len(report.matched),
                     "missing": report.missing,
@@ -100,6 +102,8 @@ def load_starting_weights(backbone: Any, weights: StartingWeights, allow_partial
     """
     if weights.timm_model is not None:
         state, source = _timm_state(weights.timm_model), f"timm's weights of {weights.timm_model}"
+        if isinstance(backbone, TimmBackbone):  # which keeps the model whole, under `model`
+            state = {f"model.{name}": value for name, value in state.items()}
     else:
         file = weights.local_file()
         assert file is not None
@@ -119,4 +123,5 @@ def _timm_state(model_name: str) -> StateDict:
             f"timm's weights of {model_name} cannot be had ({error}). They come from the Hugging Face hub; ways out: "
             "--pretrained FILE with a file that you have, --pretrained none, or --mini."
         ) from error
-    return {f"model.{name}": value for name, value in model.state_dict().items()}
+    state: StateDict = model.state_dict()
+    return state

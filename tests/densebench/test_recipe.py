@@ -202,8 +202,10 @@ def test_starting_weights_of_each_kind(ade20k_root: Path, tmp_path: Path) -> Non
     assert swapped.timm_model == "resnet18" and swapped.name == "timm:a1_in1k"
     with pytest.raises(DensebenchError, match="belong to the backbone that --backbone replaced"):
         resolve(RunOptions("upernet_convnext_t_ade20k", backbone="convnext_s", **data))
-    with pytest.raises(DensebenchError, match="Name a timm/ backbone"):
-        resolve(RunOptions("upernet_convnext_t_ade20k", pretrained="timm", **data))
+    ours = resolve(RunOptions("upernet_convnext_t_ade20k", pretrained="timm", **data)).starting_weights
+    assert ours.timm_model == "convnext_tiny" and ours.name.startswith("timm:")
+    with pytest.raises(DensebenchError, match="timm has no weights for the backbone 'replknet_3'"):
+        resolve(RunOptions("upernet_convnext_t_ade20k", backbone="replknet_3", pretrained="timm", **data))
 
 
 def test_sync_bn_becomes_bn_without_a_process_group() -> None:
