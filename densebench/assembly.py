@@ -13,13 +13,10 @@ from mmengine.config import Config
 
 from densebench import schedule
 from densebench.channels import backbone_channels
-from densebench.data import pipelines
 from densebench.data.dataset import Dataset
 from densebench.schedule import BatchPlan
 from densebench.starting_weights import StartingWeights
-
-# Importing this one module registers everything that a resolved config names.
-REGISTRATION = "densebench.registration"
+from densebench.tasks import task_of
 
 
 def assemble(
@@ -35,22 +32,28 @@ def assemble(
     allow_partial: bool,
 ) -> Config:
     """The runnable config; without a data set it holds the model alone."""
+    task = task_of(description["method"])
     num_classes = dataset.num_classes if dataset is not None else description["num_classes"]
     test_protocol = description[protocol.replace("-", "_")]
-    model = fill_model(description, num_classes, test_protocol)
+    channels = backbone_channels(description["model"]["backbone"])
+    model = task.fill_model(description, channels, num_classes, test_protocol)
+    if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        model = _without_sync_bn(model)
     resolved: dict[str, Any] = {
-        "default_scope": "mmseg",
-        "custom_imports": {"imports": [REGISTRATION], "allow_failed_imports": False},
+        "default_scope": task.scope,
+        "custom_imports": {"imports": [task.registration], "allow_failed_imports": False},
         "model": model,
-        "densebench": {**identity, "protocols": {kind: description[kind] for kind in ("test_ss", "test_ms")}},
+        "densebench": {
+            **identity,
+            "protocols": {kind: description[kind] for kind in ("test_ss", "test_ms") if kind in description},
+        },
         "work_dir": str(work_dir),
     }
     if dataset is None:
         return Config(resolved)
 
-    iterations = description["schedule"]["iterations"] * batch.accumulation
-    interval = min(description["val_interval"] * batch.accumulation, iterations)
-    labels = {"type": "LoadCheckedLabels", "num_classes": num_classes}
+    train_loop = schedule.train_loop(description["schedule"], description["val_interval"], batch.accumulation)
+    log_interval = _log_interval(train_loop.get("max_iters"))
     test_loader: dict[str, Any] = {
         "batch_size": 1,
         "num_workers": _workers(description["test_dataloader"]["num_workers"]),
@@ -59,30 +62,30 @@ def assemble(
             **description["test_dataloader"]["dataset"],
             **dataset.arguments,
             "test_mode": True,
-            "pipeline": pipelines.test_pipeline(test_protocol, labels),
+            "pipeline": task.test_pipeline(test_protocol, dataset.num_classes),
         },
     }
     # Validation during training is single-scale always.
     val_loader = copy.deepcopy(test_loader)
-    val_loader["dataset"]["pipeline"] = pipelines.test_pipeline(description["test_ss"], labels)
-    evaluator = {"type": "ExactIoU", "num_classes": num_classes}
+    val_loader["dataset"]["pipeline"] = task.test_pipeline(description["test_ss"], dataset.num_classes)
+    evaluator = task.evaluator(description, dataset)
     resolved |= {
         "train_dataloader": {
+            **_batching(description),
             **description["train_dataloader"],
             "batch_size": batch.images_per_gpu,
             "num_workers": _workers(description["train_dataloader"]["num_workers"]),
-            "drop_last": True,
             "dataset": {
                 **description["train_dataloader"]["dataset"],
                 **dataset.arguments,
-                "pipeline": pipelines.train_pipeline(description, labels),
+                "pipeline": task.train_pipeline(description, dataset.num_classes),
             },
         },
         "val_dataloader": val_loader,
         "test_dataloader": test_loader,
         "val_evaluator": evaluator,
         "test_evaluator": evaluator,
-        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": interval},
+        "train_cfg": train_loop,
         "val_cfg": {"type": "ValLoop"},
         "test_cfg": {"type": "TestLoop", "fp16": amp},
         "optim_wrapper": _optim_wrapper(description["optim_wrapper"], batch.accumulation, amp),
@@ -93,12 +96,12 @@ def assemble(
         ],
         "default_hooks": {
             "timer": {"type": "IterTimerHook"},
-            "logger": {"type": "LoggerHook", "interval": _log_interval(iterations), "log_metric_by_epoch": False},
+            "logger": {"type": "LoggerHook", "interval": log_interval, "log_metric_by_epoch": False},
             "param_scheduler": {"type": "ParamSchedulerHook"},
             "checkpoint": {
                 "type": "CheckpointHook",
-                "by_epoch": False,
-                "interval": interval,
+                "by_epoch": train_loop["type"] == "EpochBasedTrainLoop",
+                "interval": train_loop["val_interval"],
                 "save_optimizer": not identity["mini"],
                 "save_param_scheduler": not identity["mini"],
                 "max_keep_ckpts": 2,
@@ -111,38 +114,20 @@ def assemble(
             "dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"},
         },
         "visualizer": {
-            "type": "SegLocalVisualizer",
+            "type": task.visualizer,
             "vis_backends": [{"type": "LocalVisBackend"}],
             "name": "visualizer",
         },
-        "log_processor": {"by_epoch": False, "window_size": _log_interval(iterations)},
+        "log_processor": {"by_epoch": False, "window_size": log_interval},
         "log_level": "INFO",
         "load_from": None,
         "resume": False,
         "randomness": {"seed": identity["seed"]},
     }
-    if description["method"] in ("upernet", "deeplabv3plus") and protocol == "test-ms":
-        resolved["tta_model"] = {"type": "StreamingMultiScaleTest"}
+    multi_scale_test = task.multi_scale_test(protocol)
+    if multi_scale_test is not None:
+        resolved["tta_model"] = multi_scale_test
     return Config(resolved)
-
-
-def fill_model(description: dict[str, Any], num_classes: int | None, test_protocol: dict[str, Any]) -> dict[str, Any]:
-    """The model with input channels, class count, crop size and test mode in place."""
-    model: dict[str, Any] = copy.deepcopy(description["model"])
-    channels = backbone_channels(model["backbone"])
-    for head in (model["decode_head"], model.get("auxiliary_head")):
-        if head is None:
-            continue
-        indices = head["in_index"]
-        head["in_channels"] = (
-            [channels[index] for index in indices] if isinstance(indices, (list, tuple)) else channels[indices]
-        )
-        head["num_classes"] = num_classes
-    model["data_preprocessor"]["size"] = tuple(description["crop_size"])
-    model["test_cfg"] = {key: test_protocol[key] for key in ("mode", "crop_size", "stride") if key in test_protocol}
-    if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
-        model = _without_sync_bn(model)
-    return model
 
 
 def _without_sync_bn(node: Any) -> Any:
@@ -153,6 +138,16 @@ def _without_sync_bn(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(_without_sync_bn(value) for value in node)
     return node
+
+
+def _batching(description: dict[str, Any]) -> dict[str, Any]:
+    """An endless sampler for a schedule in iterations, and for one in epochs one that ends with the epoch.
+
+    Incomplete batches are dropped, but by a recipe's own batch sampler.
+    """
+    sampler = "DefaultSampler" if "epochs" in description["schedule"] else "InfiniteSampler"
+    drop_last = {} if "batch_sampler" in description["train_dataloader"] else {"drop_last": True}
+    return {"sampler": {"type": sampler, "shuffle": True}, **drop_last}
 
 
 def _optim_wrapper(wrapper: dict[str, Any], accumulation: int, amp: bool) -> dict[str, Any]:
@@ -169,8 +164,9 @@ def _workers(wanted: int) -> int:
     return min(wanted, os.cpu_count() or 1)
 
 
-def _log_interval(iterations: int) -> int:
-    return 50 if iterations > 1000 else max(iterations // 10, 1)
+def _log_interval(iterations: int | None) -> int:
+    """In iterations; a schedule in epochs does not know their number."""
+    return 50 if iterations is None or iterations > 1000 else max(iterations // 10, 1)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,13 @@ from torch import Tensor
 from backbones.mobilenet import name_from_timm, name_from_torchvision
 from backbones.swin import swin_state
 from densebench.errors import DensebenchError
-
-StateDict = dict[str, Tensor]
+from densebench.openmmlab_layouts import (
+    StateDict,
+    from_mmpretrain_replknet,
+    from_mmseg_resnet_v1c,
+    from_mmseg_swin,
+    substituted,
+)
 
 # What training codes put before a backbone's names: distributed training, the toolboxes, FCMAE and SimMIM.
 PREFIXES = ("module.", "backbone.", "encoder.")
@@ -183,7 +188,7 @@ def official_convnext_name(name: str) -> str:
 def from_timm_convnext(state: StateDict) -> StateDict:
     """ConvNeXt and ConvNeXt V2 of timm."""
     return _with_convnext_shapes(
-        _substituted(
+        substituted(
             state,
             (r"^stem\.", "downsample_layers.0."),
             (r"^stages\.(\d+)\.downsample\.", r"downsample_layers.\1."),
@@ -210,17 +215,12 @@ def from_timm_swin(state: StateDict) -> StateDict:
         return f"layers.{int(match[1]) - 1}.downsample."
 
     moved = {re.sub(r"^layers\.(\d+)\.downsample\.", in_stage_before, name): value for name, value in state.items()}
-    return from_swin(_substituted(moved, (r"^head\.fc\.", "head.")))
+    return from_swin(substituted(moved, (r"^head\.fc\.", "head.")))
 
 
 def from_other_mobilenet(name_from: Callable[[str], str | None], state: StateDict) -> StateDict:
     """MobileNetV2 under another library's names; `name_from` knows them, but for the classifier's, which stay."""
     return {name_from(name) or name: value for name, value in state.items()}
-
-
-def from_mmseg_resnet_v1c(state: StateDict) -> StateDict:
-    """ResNet-C of mmseg: nine layers in `stem`, the last norm among them; ours are `conv1` and `bn1`, as timm's."""
-    return _substituted(state, (r"^stem\.7\.", "bn1."), (r"^stem\.", "conv1."))
 
 
 _RESNET_BLOCK = r"layer1\.0\.conv1\.weight"
@@ -237,9 +237,16 @@ LAYOUTS = (
         absent=(r".*\.xca\..*",),  # EdgeNeXt
     ),
     Layout("isotropic ConvNeXt (authors)", (r"stem\.weight", r"blocks\.0\.dwconv\.weight"), dict),
+    Layout(
+        "RepLKNet (mmpretrain)",
+        (r"stages\.0\.blocks\.0\.large_kernel\..*", r"stages\.3\.norm\.weight"),
+        from_mmpretrain_replknet,
+        absent=(r"stages\.[012]\.norm\..*",),  # with these, it has output norms, as the authors' downstream XL
+    ),
     Layout("RepLKNet (authors)", (r"stages\.0\.blocks\.0\.large_kernel\..*",), dict),
     Layout("Swin (timm)", (_SWIN_TABLE, r"layers\.3\.downsample\.reduction\.weight"), from_timm_swin),
     Layout("Swin (authors)", (_SWIN_TABLE, r"layers\.0\.downsample\.reduction\.weight"), from_swin),
+    Layout("Swin (mmseg)", (r"stages\.0\.blocks\.0\.attn\.w_msa\..*",), from_mmseg_swin),
     Layout("ResNet (torchvision, timm)", (_RESNET_BLOCK, r"conv1(\.0)?\.weight"), dict),
     Layout(
         "MobileNetV2 (timm)",
@@ -266,15 +273,6 @@ def _with_convnext_shapes(state: StateDict) -> StateDict:
         else value
         for name, value in state.items()
     }
-
-
-def _substituted(state: StateDict, *rules: tuple[str, str]) -> StateDict:
-    converted = {}
-    for name, value in state.items():
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        converted[name] = value
-    return converted
 
 
 def _is_derived(name: str) -> bool:

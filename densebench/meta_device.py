@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ def build_on_meta(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
 
     On the meta device no memory and no random numbers are spent on weights that are thrown away.
     """
+    # mmdet's detectors write into the config that they are built from.
     try:
         with torch.device("meta"):
-            return MODELS.build(dict(config)), "meta"
+            return MODELS.build(copy.deepcopy(dict(config))), "meta"
     except RuntimeError:
         # Some models read values while they are built (drop rates from a tensor), which meta tensors do not have.
-        return MODELS.build(dict(config)), "cpu"
+        return MODELS.build(copy.deepcopy(dict(config))), "cpu"

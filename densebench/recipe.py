@@ -18,13 +18,15 @@ from mmengine.config import Config
 from densebench import schedule
 from densebench.assembly import assemble
 from densebench.data.dataset import Dataset, locate
+from densebench.engine.console import captured_imports
 from densebench.errors import DensebenchError
 from densebench.miniature import shrink
 from densebench.starting_weights import TIMM_TWINS, WAYS_OUT, StartingWeights
+from densebench.tasks import task_of
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
-DESCRIPTION_KEYS = ("method", "dataset", "total_batch", "schedule", "model", "optim_wrapper", "test_ss", "test_ms")
+DESCRIPTION_KEYS = ("method", "dataset", "total_batch", "schedule", "model", "optim_wrapper", "test_ss")
 
 # Recipes of one's own data have no published weights to start from.
 DATASETS_FROM_NOTHING = ("folder",)
@@ -91,13 +93,18 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
     """
     path = find_config(options.config)
     description = read_description(path, options.cfg_options)
+    task = task_of(description["method"])
+    with captured_imports():
+        task.register()
+    if protocol.replace("-", "_") not in description:
+        raise DensebenchError(f"{path} states no {protocol} protocol; test it at a single scale, without --aug-test.")
     dropped: tuple[str, ...] = ()
     own_backbone = backbone_name_of(description)
     if options.backbone is not None:
         description, dropped = swap_backbone(description, options.backbone)
     weights = choose_weights(description, options, swapped=backbone_name_of(description) != own_backbone)
     if options.mini:
-        description = shrink(description, options.mini_iters)
+        description = shrink(description, task.shrink_sizes(description), options.mini_iters)
 
     batch = schedule.plan_batch(description["total_batch"], options.world_size, options.images_per_gpu)
     dataset = locate(description, options.data_root, options.mini) if with_data else None

@@ -42,13 +42,14 @@ def plan_batch(total_batch: int, world_size: int, images_per_gpu: int | None = N
 
 
 def param_scheduler(schedule: dict[str, Any], accumulation: int = 1) -> list[dict[str, Any]]:
-    """mmengine's schedulers for a schedule given in optimizer steps.
+    """mmengine's schedulers for a schedule given in optimizer steps (`iterations`) or in `epochs`.
 
-    The factors of warm-up and polynomial apply at once, as in the papers' code: at step i the rate is
-    base * (1 - i / iterations) ** power * (1 - (1 - i / warmup) * (1 - ratio)). With accumulation every step takes that
-    many iterations, and the rate moves at each of them.
+    The factors of warm-up and decay apply at once, as in the papers' code: at step i the rate is
+    base * decay * (1 - (1 - i / warmup) * (1 - ratio)), where decay is (1 - i / iterations) ** power for `poly`, and
+    factor ** (moments passed) for `steps`, whose moments `at` are in the unit of the schedule. With accumulation every
+    step takes that many iterations, and the rate moves at each of them.
     """
-    warmup, poly = schedule["warmup"], schedule["poly"]
+    warmup = schedule["warmup"]
     schedulers = []
     if warmup["iterations"] > 0:
         schedulers.append(
@@ -61,15 +62,52 @@ def param_scheduler(schedule: dict[str, Any], accumulation: int = 1) -> list[dic
                 "end": warmup["iterations"] * accumulation + 1,
             }
         )
-    schedulers.append(
-        {
-            "type": "PolyLR",
-            "power": poly["power"],
-            "eta_min": poly["min_lr"],
-            "by_epoch": False,
-            "begin": 0,
-            # PolyLR reaches the floor one step before its end; the papers' polynomial reaches it at `iterations`.
-            "end": schedule["iterations"] * accumulation + 1,
-        }
-    )
+    schedulers.append(_steps(schedule, accumulation) if "steps" in schedule else _poly(schedule, accumulation))
     return schedulers
+
+
+def train_loop(schedule: dict[str, Any], val_interval: int, accumulation: int = 1) -> dict[str, Any]:
+    """mmengine's training loop for a schedule; `val_interval` is in the unit of the schedule."""
+    if "epochs" in schedule:
+        return {"type": "EpochBasedTrainLoop", "max_epochs": schedule["epochs"], "val_interval": val_interval}
+    iterations = schedule["iterations"] * accumulation
+    interval = min(val_interval * accumulation, iterations)
+    return {"type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": interval}
+
+
+def describe(schedule: dict[str, Any]) -> str:
+    """The schedule in words, for the console."""
+    warmup = schedule["warmup"]
+    length = f"{schedule['epochs']} epochs" if "epochs" in schedule else f"{schedule['iterations']} steps"
+    start = f"{length}, warm-up {warmup['iterations']} from ratio {warmup['ratio']:g}"
+    if "steps" in schedule:
+        moments = ", ".join(map(str, schedule["steps"]["at"]))
+        unit = "epoch" if "epochs" in schedule else "step"
+        return f"{start}, times {schedule['steps']['factor']:g} at {unit} {moments}"
+    poly = schedule["poly"]
+    return f"{start}, then power {poly['power']:g} down to {poly['min_lr']:g}"
+
+
+def _steps(schedule: dict[str, Any], accumulation: int) -> dict[str, Any]:
+    by_epoch = "epochs" in schedule
+    length = 1 if by_epoch else accumulation
+    return {
+        "type": "MultiStepLR",
+        "gamma": schedule["steps"]["factor"],
+        "milestones": [moment * length for moment in schedule["steps"]["at"]],
+        "by_epoch": by_epoch,
+        "begin": 0,
+        "end": schedule["epochs"] if by_epoch else schedule["iterations"] * accumulation,
+    }
+
+
+def _poly(schedule: dict[str, Any], accumulation: int) -> dict[str, Any]:
+    return {
+        "type": "PolyLR",
+        "power": schedule["poly"]["power"],
+        "eta_min": schedule["poly"]["min_lr"],
+        "by_epoch": False,
+        "begin": 0,
+        # PolyLR reaches the floor one step before its end; the papers' polynomial reaches it at `iterations`.
+        "end": schedule["iterations"] * accumulation + 1,
+    }

@@ -40,7 +40,7 @@ class StartingWeights:
     """The weights that a training starts from.
 
     `name` is what the record says: the pretraining (`in1k`), `file:NAME`, `timm:TAG`, or `none`.
-    `sha256` may be the leading digits alone, where no more is published.
+    `sha256` may be the leading digits alone, where no more is published, or None, where no hash is.
     """
 
     name: str
@@ -66,12 +66,13 @@ def fetch(url: str, sha256: str | None) -> Path:
     """Download `url` once into torch's cache and return the file; `file://` works too.
 
     Raises:
-        DensebenchError: the URL cannot be reached, or the content has another hash.
+        DensebenchError: the URL cannot be reached or leads to a web page, or the content has another hash.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    # The hash is part of the name, so that a file of the same name from elsewhere is not taken for this one.
+    # The hash (else that of the URL) is part of the name, so that a file of the same name from elsewhere is not taken
+    # for this one.
     path = Path(urlparse(url).path)
-    target = folder / (f"{path.stem}-{sha256[:16]}{path.suffix}" if sha256 else path.name)
+    target = folder / f"{path.stem}-{(sha256 or hashlib.sha256(url.encode()).hexdigest())[:16]}{path.suffix}"
     if not target.is_file():
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,11 +86,24 @@ def fetch(url: str, sha256: str | None) -> Path:
             raise DensebenchError(
                 f"The recipe's starting weights cannot be had from {url} ({error}). {WAYS_OUT}."
             ) from error
+        _require_weights(target, url)
     elif sha256 and not file_sha256(target).startswith(sha256):
         raise DensebenchError(
             f"{target} does not have the hash of {url} (sha256 {sha256}...). Delete it to fetch it again. {WAYS_OUT}."
         )
     return target
+
+
+def _require_weights(file: Path, url: str) -> None:
+    # Hosts of files ask back with a page; without a hash it would be kept for weights.
+    with file.open("rb") as stream:
+        is_page = stream.read(64).lstrip().startswith(b"<")
+    if is_page:
+        file.unlink()
+        raise DensebenchError(
+            f"{url} leads to a web page, where weights were expected. Open it in a browser and save the weights, then "
+            f"name the file. {WAYS_OUT}."
+        )
 
 
 def file_sha256(path: str | Path) -> str:

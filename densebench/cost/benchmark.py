@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from densebench import provenance
+from densebench.cost.count import DETECTION_METHODS
 from densebench.cost.measure import CostSettings, input_shape, measure
 from densebench.engine.console import captured_imports, console
 from densebench.errors import DensebenchError
@@ -101,7 +102,8 @@ def cost_table(record: Mapping[str, Any]) -> Table:
     title = f"{record['experiment']}: {record['method']} + {record['backbone']} at {width}x{height}"
     table = Table("cost", "value", "how", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     if cost["params_m"] is not None:
-        table.add_row("parameters", f"{cost['params_m']:.2f} M", "with the auxiliary head")
+        what = "the whole detector" if record["method"] in DETECTION_METHODS else "with the auxiliary head"
+        table.add_row("parameters", f"{cost['params_m']:.2f} M", what)
     if cost["flops_g"] is not None:
         parts = ", ".join(f"{part} {flops:.1f}" for part, flops in cost["flops_by_part"].items())
         table.add_row("multiply-adds", f"{cost['flops_g']:.1f} G", f"one image: {parts}")

@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from densebench.cost.detector_parts import detector_parts
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
 
@@ -40,25 +41,27 @@ def published_shape(description: Mapping[str, Any], mini: bool = False) -> tuple
 
 
 def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
-    """The segmentor of a resolved config (`recipe.config.model`) on the meta device, in test mode.
+    """The segmentor or detector of a resolved config (`recipe.config.model`) on the meta device, in test mode.
 
     Raises:
-        DensebenchError: the model cannot be built, or is no segmentor with a backbone and one decode head.
+        DensebenchError: the model cannot be built, or is neither a segmentor with a backbone and one decode head nor
+            a two-stage detector.
     """
-    with building():
+    with building("mmdet" if "roi_head" in config else "mmseg"):
         model, _ = build_on_meta(config)
-    if not isinstance(getattr(model, "decode_head", None), nn.Module) or not hasattr(model, "extract_feat"):
+    is_segmentor = isinstance(getattr(model, "decode_head", None), nn.Module)
+    if not (is_segmentor or hasattr(model, "roi_head")) or not hasattr(model, "extract_feat"):
         raise DensebenchError(
-            f"Costs are counted for mmseg's EncoderDecoder with one decode head; the config's model is a "
-            f"{type(model).__name__}."
+            "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's two-stage detectors; "
+            f"the config's model is a {type(model).__name__}."
         )
     return model.to("meta").eval()
 
 
 @contextmanager
-def building() -> Iterator[None]:
-    """Build a resolved config's model in mmseg's scope, and say in one line what did not fit."""
-    with DefaultScope.overwrite_default_scope("mmseg"):
+def building(scope: str) -> Iterator[None]:
+    """Build a resolved config's model in the scope of mmseg or mmdet, and say in one line what did not fit."""
+    with DefaultScope.overwrite_default_scope(scope):
         try:
             yield
         except (TypeError, KeyError) as error:
@@ -98,10 +101,12 @@ def flops_by_part(model: nn.Module, shape: tuple[int, int]) -> dict[str, float]:
 
 
 def forward_parts(model: nn.Module) -> dict[str, Callable[[Any], Any]]:
-    """The parts of a segmentor that run in a test, in their order; each takes what the one before returns.
+    """The parts of a model that run in a test, in their order; each takes what the one before returns.
 
-    Together they are `model(inputs, mode="tensor")`: (N, 3, H, W) -> feature maps -> (N, num_classes, H / 4, W / 4)
-    with UPerHead.
+    Those of a segmentor together are `model(inputs, mode="tensor")`: (N, 3, H, W) -> feature maps ->
+    (N, num_classes, H / 4, W / 4) with UPerHead.
     """
+    if hasattr(model, "roi_head"):
+        return detector_parts(model)
     neck = getattr(model, "neck", None)
     return {"backbone": model.backbone} | ({} if neck is None else {"neck": neck}) | {"decode_head": model.decode_head}

@@ -88,6 +88,11 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
     measured: dict[str, Any] = dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *conditions))
     if not {"latency", "memory"} & set(settings.only):
         return measured
+    if "decode_head" not in recipe.config.model:
+        raise DensebenchError(
+            f"Latency and memory are measured for segmentors alone, not for {recipe.identity.method}; what can be had "
+            "for it: --only params,flops."
+        )
     device = _device(settings.device)
     with _explained(shape, settings.batch_size):
         model, inputs = _model_and_inputs(recipe, settings, shape, device)
@@ -139,7 +144,7 @@ def _model_and_inputs(
 ) -> tuple[nn.Module, Tensor]:
     """The model in test mode with random weights, and inputs (N, 3, H, W) of normal noise."""
     width, height = shape
-    with building():
+    with building(recipe.config.default_scope):
         model = MODELS.build(recipe.config.model)
     inputs = torch.randn(settings.batch_size, 3, height, width, generator=torch.Generator().manual_seed(0))
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format

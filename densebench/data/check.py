@@ -40,8 +40,8 @@ def require_split(layout_name: str, root: Path, split: str) -> Split:
             raise DensebenchError(_missing_text(layout, root, folder))
     if layout.name == "folder":
         read_classes(root)
-    images = _list_by_stem(image_folder, layout.image_suffixes)
-    labels = _list_by_stem(label_folder, (layout.label_suffix,))
+    images = _list_by_stem(image_folder, layout.image_suffixes, layout.sub_folders)
+    labels = _list_by_stem(label_folder, (layout.label_suffix,), layout.sub_folders)
     _check_pairs(images, labels, image_folder, label_folder)
     stems = sorted(images)
     return Split(tuple(images[stem] for stem in stems), tuple(labels[stem] for stem in stems))
@@ -60,18 +60,31 @@ def _missing_text(layout: Layout, root: Path, missing: Path) -> str:
     )
 
 
-def _list_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def list_names(folder: Path, sub_folders: bool = False) -> list[str]:
+    """The names of a folder without the hidden ones, sorted; with `sub_folders` those one level below, `CITY/NAME`.
+
+    Raises DensebenchError where a folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            visible = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DensebenchError(f"the folder {folder} cannot be listed: {error}") from error
+    if not sub_folders:
+        return sorted(name for name, _ in visible)
+    cities = [name for name, is_folder in visible if is_folder]
+    return sorted(f"{city}/{name}" for city in cities for name in list_names(folder / city))
+
+
+def _list_by_stem(folder: Path, suffixes: tuple[str, ...], sub_folders: bool) -> dict[str, Path]:
     """File name without suffix -> path. Hidden files and files of other kinds are left out, as mmseg does."""
     found: dict[str, Path] = {}
     others = []
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
-        raise DensebenchError(f"the folder {folder} cannot be listed: {error}") from error
-    for name in names:
-        stem, dot, ending = name.rpartition(".")
-        if dot + ending.lower() not in suffixes:
+    for name in list_names(folder, sub_folders):
+        # Cityscapes' suffixes are taken as they are, as mmseg and the official scripts do.
+        suffix = next((end for end in suffixes if (name if sub_folders else name.lower()).endswith(end)), None)
+        stem = name[: -len(suffix)] if suffix else ""
+        if suffix is None:
             others.append(name)
         elif stem in found:
             raise DensebenchError(f"two files of one name in {folder}: {found[stem].name} and {name}; rename one")

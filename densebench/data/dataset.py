@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densebench.data import mini
+from densebench.data import cityscapes, coco, mini
 from densebench.data.check import require_split
 from densebench.data.classes import read_classes
 from densebench.errors import DensebenchError
@@ -26,7 +26,8 @@ def locate(description: dict[str, Any], data_root: str | None, use_mini: bool) -
     """The data of a recipe: at `data_root` if given, else a miniature if asked for, else where the recipe says.
 
     Raises:
-        DensebenchError: the data is not there, is empty, or its images and labels do not pair.
+        DensebenchError: the data is not there, is empty, or its images and labels do not pair; Cityscapes' training
+            labels, made here where they are missing, cannot be.
     """
     layout = description["dataset"]
     if data_root is not None:
@@ -40,7 +41,21 @@ def locate(description: dict[str, Any], data_root: str | None, use_mini: bool) -
             f"A recipe of the data set '{layout}' needs --data-root D, the folder with your data; "
             '--mini runs without any. The folder\'s layout is described in README.md, "Your own data".'
         )
+    if layout == "cityscapes":
+        cityscapes.write_missing_train_ids(root)
     for split in ("train", "val"):
-        require_split(layout, root, split)
+        split_files(layout, root, split)
     num_classes = len(read_classes(root)[0]) if layout == "folder" else description["num_classes"]
     return Dataset(layout, root, num_classes, {"data_root": str(root)})
+
+
+def split_files(layout: str, root: Path, split: str) -> tuple[Path, ...]:
+    """The files of a split ("train" or "val"), all there; their contents are not read.
+
+    Raises:
+        DensebenchError: something is missing, empty, or does not pair.
+    """
+    if layout == coco.LAYOUT:
+        return coco.require_files(root, split)
+    files = require_split(layout, root, split)
+    return (*files.images, *files.labels)

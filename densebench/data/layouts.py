@@ -9,7 +9,10 @@ from densebench.errors import DensebenchError
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders are relative to the data root; an image and its label have the same file name but for the suffix."""
+    """Folders are relative to the data root; an image and its label have the same file name but for the suffix.
+
+    `sub_folders` says that both lie in folders of the same name below those (the cities of Cityscapes).
+    """
 
     name: str
     image_folders: dict[str, str]
@@ -18,6 +21,7 @@ class Layout:
     label_suffix: str
     tree: str
     how_to_get: str
+    sub_folders: bool = False
 
 
 _ADE20K = Layout(
@@ -50,7 +54,23 @@ labels/val/NAME.png ...
 classes.txt                  one class name a line, in the order of the indices; optionally `ignore 255`""",
     how_to_get="put your own images and labels there",
 )
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_ADE20K, _FOLDER)}
+_CITYSCAPES = Layout(
+    name="cityscapes",
+    image_folders={"train": "leftImg8bit/train", "val": "leftImg8bit/val"},
+    label_folders={"train": "gtFine/train", "val": "gtFine/val"},
+    image_suffixes=("_leftImg8bit.png",),
+    label_suffix="_gtFine_labelTrainIds.png",
+    sub_folders=True,
+    tree="""\
+leftImg8bit/train/CITY/CITY_000000_000019_leftImg8bit.png ...    2975 images
+leftImg8bit/val/CITY/CITY_000000_000019_leftImg8bit.png ...      500 images
+gtFine/train/CITY/CITY_000000_000019_gtFine_labelIds.png ...     one channel, 8 bit: the ids 0..33; made from them
+gtFine/val/CITY/CITY_000000_000019_gtFine_labelIds.png ...       where missing: ..._gtFine_labelTrainIds.png, 0..18""",
+    how_to_get="""\
+register at https://www.cityscapes-dataset.com, accept the terms, download leftImg8bit_trainvaltest.zip (11 GB) and
+gtFine_trainvaltest.zip (241 MB), and unpack both into one folder, the data root""",
+)
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_ADE20K, _FOLDER, _CITYSCAPES)}
 
 
 def get_layout(name: str) -> Layout:

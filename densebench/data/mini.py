@@ -1,11 +1,12 @@
 """Miniature data sets: synthetic scenes in the folder layout and label encoding of a real data set, no download.
 
-They take the place of the data under --mini and in tests. About 3 MB and two seconds each, made on first use.
+They take the place of the data under --mini and in tests. 3 to 6 MB and some seconds each, made on first use.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import secrets
 import shutil
@@ -16,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from densebench.data.cityscapes import LABEL_IDS_SUFFIX, TRAIN_IDS_SUFFIX
 from densebench.data.classes import CLASSES_FILE
+from densebench.data.coco_miniature import instances_json
 from densebench.data.layouts import get_layout
 from densebench.data.scenes import CLASSES, GENERATOR_VERSION, UNLABELLED, Scene, make_scene
 from densebench.errors import DensebenchError
@@ -48,6 +51,27 @@ _ADE20K_IDS = {
     "flag": 150,
 }
 
+# Label ids of cityscapesscripts.helpers.labels; what has no namesake there is of classes that are not evaluated.
+_CITYSCAPES_IDS = {
+    "sky": 23,
+    "mountain": 4,  # static
+    "grass": 22,  # terrain
+    "road": 7,
+    "water": 6,  # ground
+    "building": 11,
+    "wall": 12,
+    "tree": 21,  # vegetation
+    "person": 24,
+    "car": 26,
+    "boat": 5,  # dynamic
+    "ball": 5,
+    "clock": 4,
+    "box": 4,
+    "signboard": 20,  # traffic sign
+    "flag": 4,
+}
+_CITYSCAPES_SIZE = (112, 224)  # all images have one size, twice as wide as high, as 1024 x 2048
+
 Files = Iterator[tuple[str, bytes]]
 
 
@@ -68,7 +92,7 @@ def make(layout: str, root: Path | None = None) -> Path:
     except OSError as error:
         raise DensebenchError(
             f"the miniature data set cannot be written to {target}: {error}\n"
-            "it needs about 3 MB; set DENSEBENCH_CACHE to a folder that can be written"
+            "it needs up to 6 MB; set DENSEBENCH_CACHE to a folder that can be written"
         ) from error
     return target
 
@@ -89,7 +113,8 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _count_files(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.rglob("*"))
+    """Files as they were written here: Cityscapes' training labels come later, as in the real data set."""
+    return sum(path.is_file() and not path.name.endswith(TRAIN_IDS_SUFFIX) for path in folder.rglob("*"))
 
 
 def _build(target: Path, files: Files) -> None:
@@ -144,6 +169,29 @@ def _folder_files() -> Files:
     yield CLASSES_FILE, "\n".join([*CLASSES, f"ignore {UNLABELLED}", ""]).encode()
 
 
+def _cityscapes_files() -> Files:
+    """Relative name and content of each file as gtFine_trainvaltest.zip has it: with label ids, without train ids."""
+    layout = get_layout("cityscapes")
+    ids = np.zeros(UNLABELLED + 1, np.uint8)
+    ids[: len(CLASSES)] = [_CITYSCAPES_IDS[name] for name in CLASSES]
+    for split in NUM_IMAGES:
+        for index in range(NUM_IMAGES[split]):
+            scene = make_scene(_FIRST_SEED[split] + index, *_CITYSCAPES_SIZE)
+            city = ("firsttown", "secondtown")[index % 2]
+            name = f"{city}/{city}_{index:06d}_000019"
+            yield f"{layout.image_folders[split]}/{name}{layout.image_suffixes[0]}", _encode(scene.image, "PNG")
+            yield f"{layout.label_folders[split]}/{name}{LABEL_IDS_SUFFIX}", _encode(ids[scene.label], "PNG")
+
+
+def _coco_files() -> Files:
+    """Relative name and content of each file as COCO 2017 has them."""
+    for split in NUM_IMAGES:
+        scenes = {index + 1: scene for index, scene in enumerate(_scenes(split))}
+        for image_id, scene in scenes.items():
+            yield f"{split}2017/{image_id:012d}.jpg", _encode(scene.image, "JPEG")
+        yield f"annotations/instances_{split}2017.json", json.dumps(instances_json(scenes)).encode()
+
+
 def _scenes(split: str) -> Iterator[Scene]:
     for index in range(NUM_IMAGES[split]):
         yield make_scene(_FIRST_SEED[split] + index, *_size(index))
@@ -165,4 +213,9 @@ def _encode(pixels: npt.NDArray[np.uint8], image_format: str) -> bytes:
 
 
 # A layout is added by its function here; the names are those of densebench.data.layouts.
-_WRITERS: dict[str, Callable[[], Files]] = {"ade20k": _ade20k_files, "folder": _folder_files}
+_WRITERS: dict[str, Callable[[], Files]] = {
+    "ade20k": _ade20k_files,
+    "folder": _folder_files,
+    "cityscapes": _cityscapes_files,
+    "coco": _coco_files,
+}

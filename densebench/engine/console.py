@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -38,9 +38,12 @@ class ProgressHook(Hook):
     # Before the learning rate moves on to the next iteration.
     priority = "BELOW_NORMAL"
 
-    def __init__(self, console: Console, interval: int, unit: str) -> None:
+    def __init__(
+        self, console: Console, interval: int, unit: str, result_line: Callable[[Mapping[str, float]], str]
+    ) -> None:
         self.console = console
         self.interval = interval
+        self.result_line = result_line
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -73,7 +76,7 @@ class ProgressHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the validation result."""
         if metrics:
-            self.console.print("  validation: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+            self.console.print(f"  validation: {self.result_line(metrics)}")
 
     def before_test(self, runner: Runner) -> None:
         """Start the bar."""

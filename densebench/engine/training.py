@@ -11,6 +11,8 @@ from densebench.engine.console import ProgressHook, captured_imports, console, q
 from densebench.engine.distributed import join_process_group
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+from densebench.schedule import describe
+from densebench.tasks import task_of
 
 CONFIG_FILE = "config.py"
 
@@ -52,7 +54,7 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     if runner.rank == 0:
         recipe.config.dump(recipe.work_dir / CONFIG_FILE)
     interval = recipe.config.default_hooks.logger.interval
-    runner.register_hook(ProgressHook(screen, interval, "iterations"))
+    runner.register_hook(ProgressHook(screen, interval, "iterations", task_of(recipe.identity.method).result_line))
     runner.train()
     checkpoint = latest_checkpoint(recipe.work_dir)
     screen.print(f"Checkpoint: {checkpoint}")
@@ -65,7 +67,7 @@ def require_images_for_norms(recipe: Recipe) -> None:
     Raises:
         DensebenchError: UperNet's pyramid pooling (scale 1) under BN with one image at once.
     """
-    norm = recipe.config.model.decode_head.get("norm_cfg", {}).get("type")
+    norm = recipe.config.model.get("decode_head", {}).get("norm_cfg", {}).get("type")
     if norm == "BN" and recipe.identity.images_per_gpu == 1:
         raise DensebenchError(
             "One image a process is too few: the head's batch norm sees a single value per channel in its pooled "
@@ -77,10 +79,11 @@ def require_images_for_norms(recipe: Recipe) -> None:
 def announce(recipe: Recipe, screen: Console) -> None:
     """Say in a few lines what is about to run."""
     identity = recipe.identity
-    iterations = recipe.config.train_cfg.max_iters
+    loop = recipe.config.train_cfg
+    length = f"{loop.max_epochs} epochs" if "max_epochs" in loop else f"{loop.max_iters} iterations"
     batch = f"{identity.total_batch} images a step, {identity.images_per_gpu} a process at once"
     screen.print(f"{identity.experiment}: {identity.method} + {identity.backbone} on {identity.dataset}")
-    screen.print(f"  {iterations} iterations, {batch}; starting weights: {identity.pretrain}")
+    screen.print(f"  {length}, {batch}; starting weights: {identity.pretrain}")
     if recipe.dataset is not None:
         screen.print(f"  data: {recipe.dataset.root} ({recipe.dataset.num_classes} classes)")
     if recipe.dropped_arguments:
@@ -120,11 +123,9 @@ def dry_run(options: RunOptions) -> None:
     schedule, optimizer = recipe.description["schedule"], recipe.config.optim_wrapper.optimizer
     screen.print(
         f"Schedule: {optimizer.type}, lr {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}; "
-        f"{schedule['iterations']} steps, warm-up {schedule['warmup']['iterations']} from ratio "
-        f"{schedule['warmup']['ratio']:g}, then power {schedule['poly']['power']:g} "
-        f"down to {schedule['poly']['min_lr']:g}"
+        f"{describe(schedule)}"
     )
-    with DefaultScope.overwrite_default_scope("mmseg"), captured_imports():
+    with DefaultScope.overwrite_default_scope(recipe.config.default_scope), captured_imports():
         model = MODELS.build(recipe.config.model)
     if recipe.starting_weights.name != "none":
         report = load_starting_weights(model.backbone, recipe.starting_weights, options.allow_partial)

@@ -13,18 +13,23 @@ from mmengine.runner import Runner
 from numpy.typing import NDArray
 from PIL import Image
 
+from densebench.data.cityscapes import label_id_of_train_id
+
 
 class PredictionFilesHook(Hook):
     """Writes each tested image's prediction.
 
     Args:
-        out_dir: 8-bit label pictures, `<image name>.png`, in the encoding of the data set's labels (ADE20K: 1..150).
+        out_dir: 8-bit label pictures, `<image name>.png`, in the encoding of the data set's labels (ADE20K: 1..150), as
+            its evaluation server takes them (Cityscapes: label ids, not training classes).
         show_dir: the labels and the prediction side by side over the image, `<image name>.jpg`.
+        layout: the layout of the data set, one of densebench.data.layouts.
     """
 
-    def __init__(self, out_dir: Path | None, show_dir: Path | None) -> None:
+    def __init__(self, out_dir: Path | None, show_dir: Path | None, layout: str) -> None:
         self.out_dir = out_dir
         self.show_dir = show_dir
+        self.label_ids = label_id_of_train_id() if layout == "cityscapes" else None  # (19,)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
@@ -35,7 +40,8 @@ class PredictionFilesHook(Hook):
             if self.out_dir is not None:
                 labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()  # (1, H, W) -> (H, W)
                 offset = 1 if sample.metainfo.get("reduce_zero_label") else 0
-                Image.fromarray((labels + offset).astype(np.uint8)).save(_in_folder(self.out_dir, f"{name}.png"))
+                values = labels + offset if self.label_ids is None else self.label_ids[labels]
+                Image.fromarray(values.astype(np.uint8)).save(_in_folder(self.out_dir, f"{name}.png"))
             if self.show_dir is not None:
                 picture = comparison(
                     mmcv.imread(sample.img_path, channel_order="rgb"),

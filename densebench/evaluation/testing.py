@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from densebench.checkpoint import (
 )
 from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
 from densebench.cost.measure import device_name
-from densebench.data.check import require_split
+from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
 from densebench.engine.distributed import join_process_group
@@ -38,11 +39,7 @@ from densebench.leaderboard.records import new_record_path, write_record
 from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.starting_weights import file_sha256
-
-SEGMENTATION_METRICS = ("mIoU", "mAcc", "aAcc")
-DETECTION_METRICS = tuple(
-    f"{kind}_{name}" for kind in ("bbox", "segm") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
-)
+from densebench.tasks import TASKS, task_of
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,9 @@ def test(
         import densebench.registration  # noqa: F401
         from densebench.engine.runner import SafeRunner
     recipe = resolve(options, protocol=kind)
+    task = task_of(recipe.identity.method)
+    if task.name == "detection" and (out_dir is not None or show_dir is not None):
+        raise DensebenchError("--out and --show-dir write the predictions of segmentation recipes alone.")
     file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
     content = read_checkpoint(file)
     trained = content.get("meta", {}).get("densebench", {})
@@ -104,10 +104,10 @@ def test(
     assert dataset is not None
     screen.print(f"{experiment}: {kind} of {file} on {dataset.root}")
     cost = RunCostHook()
-    runner.register_hook(ProgressHook(screen, interval=1, unit="images"))
+    runner.register_hook(ProgressHook(screen, interval=1, unit="images", result_line=task.result_line))
     runner.register_hook(cost)
     if out_dir is not None or show_dir is not None:
-        runner.register_hook(PredictionFilesHook(out_dir, show_dir))
+        runner.register_hook(PredictionFilesHook(out_dir, show_dir, dataset.layout))
     metrics = runner.test()
     if runner.rank != 0:
         return TestResult(metrics, Path())
@@ -117,7 +117,7 @@ def test(
     write_per_image(
         path.with_suffix(".npz"), per_image, dataset.root, runner.test_dataloader.dataset.metainfo["classes"]
     )
-    split = require_split(dataset.layout, dataset.root, "val")
+    files = split_files(dataset.layout, dataset.root, "val")
     write_record(
         {
             "schema": 1,
@@ -130,7 +130,7 @@ def test(
             **{key: trained.get(key) for key in ("pretrain", "schedule", "total_batch", "images_per_gpu")},
             "mini": identity.mini,
             "protocol": dict(recipe.description[kind.replace("-", "_")]),
-            "metrics": {**dict.fromkeys((*SEGMENTATION_METRICS, *DETECTION_METRICS)), **metrics},
+            "metrics": recorded_metrics(metrics),
             "per_image": path.with_suffix(".npz").name,
             "cost": {**model_cost(recipe), **cost.measured(options.amp), "merged": merged},
             "provenance": provenance.collect(
@@ -138,7 +138,7 @@ def test(
                 command,
                 checkpoint_sha256=file_sha256(file),
                 weights_matched_percent=report.matched_percent,
-                dataset_fingerprint=fingerprint((*split.images, *split.labels), dataset.root),
+                dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
                 seed=content.get("meta", {}).get("seed"),
                 world_size=runner.world_size,
@@ -146,10 +146,15 @@ def test(
         },
         path,
     )
-    shown = ", ".join(f"{name} {metrics[name]:.2f}" for name in SEGMENTATION_METRICS)
-    screen.print(f"{shown}  (always the most frequent class: mIoU {metrics['majority_class_mIoU']:.2f})")
+    screen.print(task.result_line(metrics))
     screen.print(f"Record: {path}")
     return TestResult(metrics, path)
+
+
+def recorded_metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """All tasks' metrics as a record has them: None where they do not belong to the task or are not defined."""
+    known: dict[str, float | None] = {name: None for task in TASKS for name in task.metrics}
+    return known | {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: Path) -> None:
@@ -204,7 +209,7 @@ def unwrapped(runner: Runner) -> nn.Module:
 
 
 def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
-    """Write per-image counts (N images, C classes) in pixels: `intersections`, `unions`, `labelled`, `predicted`.
+    """Write a metric's `per_image` arrays; what they are is told by the metric (ExactIoU, ExactCoco).
 
     `images` are names relative to the data root, so that records of different machines pair up.
     """
@@ -214,7 +219,7 @@ def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classe
         temporary,
         images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
         classes=np.array(classes),
-        **{key: per_image[key] for key in ("intersections", "unions", "labelled", "predicted")},
+        **{key: values for key, values in per_image.items() if key != "images"},
     )
     temporary.replace(path)
 

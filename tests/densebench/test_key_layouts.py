@@ -23,13 +23,13 @@ from densebench.errors import DensebenchError
 from densebench.key_layouts import (
     for_backbone,
     from_mmpretrain_convnext,
-    from_mmseg_resnet_v1c,
     from_sparse_convnext,
     from_timm_convnext,
     from_timm_swin,
     recognize,
     to_backbone_names,
 )
+from densebench.openmmlab_layouts import from_mmseg_resnet_v1c
 
 T = {"depths": (3, 3, 9, 3), "dims": (96, 192, 384, 768)}
 ATTO = {"depths": (2, 2, 6, 2), "dims": (40, 80, 160, 320)}

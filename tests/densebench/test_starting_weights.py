@@ -34,6 +34,22 @@ def test_leading_digits_of_a_hash_do(served: Path) -> None:
     assert fetch(served.as_uri(), file_sha256(served)[:8]).is_file()
 
 
+def test_without_a_hash_the_url_tells_files_apart(served: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "elsewhere" / served.name
+    twin.parent.mkdir()
+    twin.write_bytes(b"other weights")
+    first, second = fetch(served.as_uri(), None), fetch(twin.as_uri(), None)
+    assert first != second and second.read_bytes() == b"other weights"
+    assert fetch(served.as_uri(), None) == first
+
+
+def test_a_web_page_is_no_weights(served: Path, tmp_path: Path) -> None:
+    served.write_text("\n<!DOCTYPE html><title>Download anyway?</title>")
+    with pytest.raises(DensebenchError, match=r"leads to a web page.*--pretrained FILE"):
+        fetch(served.as_uri(), None)
+    assert not list((tmp_path / "cache").rglob("*.pth"))
+
+
 def test_another_hash_is_refused_and_leaves_nothing(served: Path, tmp_path: Path) -> None:
     with pytest.raises(DensebenchError, match="another hash than the recipe expects"):
         fetch(served.as_uri(), "0" * 64)

@@ -1,0 +1,52 @@
+"""Tasks by method, the parts that detection fills in, and its miniature sizes."""
+
+import pytest
+
+from densebench.errors import DensebenchError
+from densebench.recipe import Recipe, RunOptions, resolve
+from densebench.tasks import TASKS, task_of
+
+
+def recipe_of(**options: object) -> Recipe:
+    return resolve(RunOptions("mask_rcnn_convnext_t_coco", **options))
+
+
+def test_every_method_has_one_task() -> None:
+    methods = [method for task in TASKS for method in task.methods]
+    assert len(methods) == len(set(methods))
+    assert task_of("upernet").scope == "mmseg" and task_of("mask_rcnn").scope == "mmdet"
+    with pytest.raises(DensebenchError, match=r"Unknown method 'unet'; there are: upernet, .*mask_rcnn"):
+        task_of("unet")
+
+
+def test_the_miniature_shrinks_sizes_alike_and_keeps_the_model() -> None:
+    recipe = recipe_of(mini=True, mini_iters=36)
+    description, config = recipe.description, recipe.config
+    assert description["test_ss"]["scale"] == (213, 128) and description["train_long_side"] == 213
+    assert description["train_short_sides"][0] == 77 and description["train_short_sides"][-1] == 128
+    assert description["crop_size"] == (61, 96) and description["crop_short_sides"] == (64, 80, 96)
+    assert description["schedule"]["steps"]["at"] == (27, 33) and "epochs" not in description["schedule"]
+    assert config.train_dataloader.sampler.type == "InfiniteSampler" and config.train_dataloader.num_workers == 0
+    assert config.train_cfg.max_iters == 36 and recipe.identity.schedule == "36it"
+    full = resolve(RunOptions("mask_rcnn_convnext_t_coco", pretrained="none"), with_data=False)
+    assert config.model == full.config.model
+
+
+def test_a_whole_run_counts_in_epochs(miniature_cache: object) -> None:
+    root = str(recipe_of(mini=True).dataset.root)
+    config = recipe_of(data_root=root, images_per_gpu=2).config
+    assert config.train_cfg == {"type": "EpochBasedTrainLoop", "max_epochs": 36, "val_interval": 1}
+    assert config.default_hooks.checkpoint.by_epoch and config.default_hooks.checkpoint.interval == 1
+    assert config.train_dataloader.sampler.type == "DefaultSampler" and "drop_last" not in config.train_dataloader
+    assert (config.train_dataloader.batch_size, config.optim_wrapper.accumulative_counts) == (2, 8)
+    assert config.param_scheduler[0]["end"] == 500 * 8 + 1 and config.param_scheduler[1]["milestones"] == [27, 33]
+    first, second = config.train_dataloader.dataset.pipeline[3].transforms
+    assert first[0].scales[0] == (480, 1333) and len(first[0].scales) == 11
+    assert [step.type for step in second] == ["RandomChoiceResize", "RandomCrop", "RandomChoiceResize"]
+    assert second[0].scales == [(400, 1333), (500, 1333), (600, 1333)] and second[1].crop_size == (384, 600)
+    assert config.test_dataloader.dataset.pipeline[1].scale == (1333, 800)
+
+
+def test_no_protocol_of_many_scales() -> None:
+    with pytest.raises(DensebenchError, match="states no test-ms protocol"):
+        resolve(RunOptions("mask_rcnn_convnext_t_coco", mini=True), protocol="test-ms")

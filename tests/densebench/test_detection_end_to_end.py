@@ -1,0 +1,87 @@
+"""The main job for detectors on the miniature: train and test a tiny Mask R-CNN through the tools."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from densebench.errors import DensebenchError
+from densebench.evaluation.testing import test as run_test
+from densebench.leaderboard.records import read_records
+from densebench.recipe import RunOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = (
+    "model.backbone.depths=(1,1,1,1)",
+    "model.backbone.dims=(8,12,16,24)",
+    "model.neck.out_channels=16",
+    "model.rpn_head.in_channels=16",
+    "model.rpn_head.feat_channels=16",
+    "model.roi_head.bbox_roi_extractor.out_channels=16",
+    "model.roi_head.mask_roi_extractor.out_channels=16",
+    "model.roi_head.bbox_head.in_channels=16",
+    "model.roi_head.bbox_head.fc_out_channels=32",
+    "model.roi_head.mask_head.in_channels=16",
+    "model.roi_head.mask_head.conv_out_channels=16",
+    # Untrained scores are about 1 / 81.
+    "model.test_cfg.rcnn.score_thr=0.001",
+    "model.test_cfg.rcnn.max_per_img=10",
+)
+
+
+def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), "--cfg-options", *TINY]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work dir of a short training, which ends with a validation."""
+    work_dir = tmp_path_factory.mktemp("trained")
+    result = tool("train", "mask_rcnn_convnext_t_coco", "--mini", "--mini-iters", 3, "--work-dir", work_dir)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert sum("iteration" in line and "loss" in line for line in lines) == 3
+    assert any(line.startswith("  validation: bbox AP") and "segm AP" in line for line in lines)
+    assert len(lines) < 12
+    return work_dir
+
+
+def test_the_saved_config_is_that_of_the_recipe(trained: Path) -> None:
+    config = Config.fromfile(trained / "config.py", import_custom_modules=False)
+    assert config.default_scope == "mmdet"
+    assert config.custom_imports.imports == ["densebench.registration_detection"]
+    assert config.train_cfg == {"type": "IterBasedTrainLoop", "max_iters": 3, "val_interval": 3}
+    assert config.model.neck.in_channels == [8, 12, 16, 24]
+    assert config.model.roi_head.bbox_head.num_classes == config.model.roi_head.mask_head.num_classes == 80
+    assert "test_cfg" not in config.model.roi_head  # nothing that building writes into it
+
+
+def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
+    result = tool(
+        "test", "mask_rcnn_convnext_t_coco", trained / "iter_3.pth", "--mini", "--work-dir", tmp_path
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "bbox AP" in result.stdout
+    records, problems = read_records([tmp_path])
+    assert not problems
+    (record,) = records
+    assert record.kind == "test-ss" and record.provenance["num_images"] == 24
+    assert record.metrics["bbox_AP"] >= 0 and record.metrics["segm_AP50"] >= 0
+    assert record.metrics["mIoU"] is None and record.metrics["bbox_APl"] is None  # no object is that large
+    assert record.cost["params_m"] > 0 and set(record.cost["flops_by_part"]) == {
+        "backbone", "neck", "rpn_head", "bbox_head", "mask_head",
+    }  # fmt: skip
+    with np.load(record.per_image) as parts:
+        assert len(parts["images"]) == 24 and not any(name.startswith("/") for name in parts["images"])
+        assert len(parts["scores"]) == len(parts["boxes"]) == len(parts["mask_lengths"]) > 0
+
+
+def test_predictions_of_detectors_are_not_written(tmp_path: Path) -> None:
+    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", work_dir=str(tmp_path))
+    with pytest.raises(DensebenchError, match="segmentation recipes alone"):
+        run_test(options, None, multi_scale=False, command=[], out_dir=tmp_path)
