@@ -27,6 +27,20 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
         sys.exit(130)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1, as an option's type; anything else is a usage error."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """A seed that numpy takes, as an option's type; anything else is a usage error."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text!r}")
+    return int(text)
+
+
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """Options that name a recipe and change it."""
     parser.add_argument("config", metavar="CONFIG", help="a config file, or the bare name of one in configs/")

@@ -92,10 +92,15 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         DensebenchError: an unknown config or backbone, missing data, a batch that does not divide, ...
     """
     path = find_config(options.config)
-    description = read_description(path, options.cfg_options)
+    description = read_description(path)
     task = task_of(description["method"])
     with captured_imports():
         task.register()
+    if options.mini:
+        description = shrink(description, task.shrink_sizes(description), options.mini_iters)
+    # After the shrinking: what is said on the command line holds for a miniature too.
+    early, late = split_overrides(description, options.cfg_options)
+    description = overridden(description, early)
     if protocol.replace("-", "_") not in description:
         raise DensebenchError(f"{path} states no {protocol} protocol; test it at a single scale, without --aug-test.")
     dropped: tuple[str, ...] = ()
@@ -103,9 +108,6 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
     if options.backbone is not None:
         description, dropped = swap_backbone(description, options.backbone)
     weights = choose_weights(description, options, swapped=backbone_name_of(description) != own_backbone)
-    if options.mini:
-        description = shrink(description, task.shrink_sizes(description), options.mini_iters)
-
     batch = schedule.plan_batch(description["total_batch"], options.world_size, options.images_per_gpu)
     dataset = locate(description, options.data_root, options.mini) if with_data else None
     identity = Identity(
@@ -132,10 +134,7 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         amp=options.amp,
         allow_partial=options.allow_partial,
     )
-    # An option that names no part of the description is about the resolved config (`default_hooks.logger.interval=10`).
-    late = {key: value for key, value in options.cfg_options.items() if key.split(".")[0] not in description}
-    if late:
-        config.merge_from_dict(late)
+    apply_late(config, late, description, with_data)
     return Recipe(identity, description, config, dataset, weights, dropped, work_dir)
 
 
@@ -158,8 +157,8 @@ def find_config(name: str) -> Path:
     )
 
 
-def read_description(path: Path, cfg_options: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe file as plain dictionaries, with the overrides that concern it.
+def read_description(path: Path) -> dict[str, Any]:
+    """A recipe file as plain dictionaries.
 
     Raises:
         DensebenchError: the file is no recipe.
@@ -168,9 +167,6 @@ def read_description(path: Path, cfg_options: Mapping[str, Any]) -> dict[str, An
         config = Config.fromfile(path, import_custom_modules=False)
     except (SyntaxError, NameError, TypeError, KeyError, FileNotFoundError, OSError) as error:
         raise DensebenchError(f"{path} cannot be read as a config: {error}") from error
-    early = {key: value for key, value in cfg_options.items() if key.split(".")[0] in config}
-    if early:
-        config.merge_from_dict(early)
     description: dict[str, Any] = config.to_dict()
     missing = [key for key in DESCRIPTION_KEYS if key not in config]
     if missing:
@@ -179,6 +175,58 @@ def read_description(path: Path, cfg_options: Mapping[str, Any]) -> dict[str, An
             "Start from a file in configs/, which builds on configs/_base_/."
         )
     return description
+
+
+def split_overrides(
+    description: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """--cfg-options that concern the recipe's description, and those that concern the resolved config."""
+    early = {key: value for key, value in options.items() if key.split(".")[0] in description}
+    return early, {key: value for key, value in options.items() if key not in early}
+
+
+def overridden(description: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The description with overrides such as `optim_wrapper.optimizer.lr=2e-4`.
+
+    Raises:
+        DensebenchError: an override that does not fit what it overrides.
+    """
+    if not options:
+        return description
+    config = Config(description)
+    try:
+        config.merge_from_dict(options)
+    except (TypeError, KeyError, ValueError, IndexError) as error:
+        raise DensebenchError(f"--cfg-options {_shown(options)} does not fit the recipe: {error}") from error
+    changed: dict[str, Any] = config.to_dict()
+    schedule_counts = {f"schedule.{key}": changed["schedule"].get(key, 1) for key in ("iterations", "epochs")}
+    counts = {"total_batch": changed["total_batch"], "val_interval": changed["val_interval"], **schedule_counts}
+    for key, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise DensebenchError(f"--cfg-options {key}={value}: a whole number from 1 was expected.")
+    return changed
+
+
+def apply_late(config: Config, options: dict[str, Any], description: Mapping[str, Any], with_data: bool) -> None:
+    """Overrides of the resolved config, such as `default_hooks.logger.interval=10`.
+
+    Raises:
+        DensebenchError: neither the recipe nor the resolved config has such a part.
+    """
+    unknown = [key for key in options if key.split(".")[0] not in config]
+    # Without data the resolved config is the model alone, and options about the rest have nothing to say.
+    if unknown and with_data:
+        parts = sorted({*description, *config})
+        raise DensebenchError(
+            f"--cfg-options names unknown parts: {', '.join(unknown)}. There are: {', '.join(parts)}."
+        )
+    known = {key: value for key, value in options.items() if key not in unknown}
+    if known:
+        config.merge_from_dict(known)
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in options.items())
 
 
 def backbone_name_of(description: Mapping[str, Any]) -> str:

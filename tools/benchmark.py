@@ -20,10 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_recipe_options(parser)
     add("--mini", action="store_true", help="at the test size of the recipe's miniature")
     add("--work-dir", metavar="D", help="default: work_dirs/<experiment>")
-    add("--shape", nargs=2, type=positive, metavar=("W", "H"), help="default: the size of the published costs")
+    add("--shape", nargs=2, type=cli.positive, metavar=("W", "H"), help="default: the size of the published costs")
     add("--device", choices=("cpu", "cuda"), help="for latency and memory (default: cuda where there is one)")
     add("--only", type=measurements, default=MEASUREMENTS, metavar="M,...", help=f"of {','.join(MEASUREMENTS)}")
-    add("--batch-size", type=positive, default=1, metavar="N", help="of latency and memory (default: 1)")
+    add("--batch-size", type=cli.positive, default=1, metavar="N", help="of latency and memory (default: 1)")
     add("--amp", action="store_true", help="mixed precision: fp16 on CUDA, else bfloat16")
     add("--channels-last", action="store_true", help="weights and inputs in the order N, H, W, C")
     add("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
@@ -39,13 +39,6 @@ def measurements(text: str) -> tuple[str, ...]:
             f"unknown measurement {unknown[0]!r}, expected some of {','.join(MEASUREMENTS)}"
         )
     return names
-
-
-def positive(text: str) -> int:
-    """A whole number from 1; anything else is a usage error."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def main(arguments: argparse.Namespace) -> None:

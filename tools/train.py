@@ -10,14 +10,14 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_recipe_options(parser)
     cli.add_run_options(parser)
     parser.add_argument("--pretrained", metavar="FILE|none|timm", help="starting weights in place of the recipe's")
-    parser.add_argument("--mini-iters", type=int, metavar="N", help="iterations of a --mini run (default: 20)")
+    parser.add_argument("--mini-iters", type=cli.positive, metavar="N", help="iterations of a --mini run (default: 20)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work dir")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="seed of all random numbers; part of the experiment's name"
+        "--seed", type=cli.seed, metavar="N", help="seed of all random numbers; part of the experiment's name"
     )
     parser.add_argument(
         "--images-per-gpu",
-        type=int,
+        type=cli.positive,
         metavar="N",
         help="images a process takes at once; the rest of the recipe's batch is accumulated",
     )

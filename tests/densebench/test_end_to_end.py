@@ -272,5 +272,7 @@ def test_one_image_a_process_is_too_few_for_batch_norm(tiny_recipe: Path, tmp_pa
 def test_usage_errors_exit_2() -> None:
     assert tool("train", "upernet_convnext_t_ade20k", "--no-such-option").returncode == 2
     assert tool("test").returncode == 2
+    for option, value in (("--mini-iters", "0"), ("--seed", "-1"), ("--seed", "abc"), ("--images-per-gpu", "0")):
+        assert tool("train", "upernet_convnext_t_ade20k", option, value).returncode == 2, option
     for name in ("train", "test", "benchmark", "leaderboard"):
         assert tool(name, "--help").returncode == 0

@@ -191,6 +191,28 @@ def test_overrides_reach_description_and_resolved_config(ade20k_root: Path) -> N
     assert config.default_hooks.logger.interval == 7 and config.train_dataloader.num_workers == 0
 
 
+def test_overrides_hold_for_a_miniature_too() -> None:
+    options = {"total_batch": 4, "schedule.iterations": 9, "crop_size": (64, 64)}
+    recipe = mini("upernet_convnext_t_ade20k", cfg_options=options)
+    assert recipe.identity.total_batch == 4 and recipe.config.train_cfg.max_iters == 9
+    assert recipe.config.model.data_preprocessor.size == (64, 64)
+    assert recipe.description["test_ss"]["scale"] == (512, 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"no.such.key": 3}, r"unknown parts: no\.such\.key\. There are: .*total_batch"),
+        ({"total_batch": "many"}, r"total_batch=many: a whole number from 1"),
+        ({"schedule.iterations": 0}, r"schedule\.iterations=0: a whole number from 1"),
+        ({"total_batch.inner": 1}, r"does not fit the recipe"),
+    ],
+)
+def test_overrides_that_do_not_fit(options: dict[str, object], message: str) -> None:
+    with pytest.raises(DensebenchError, match=message):
+        mini("upernet_convnext_t_ade20k", cfg_options=options)
+
+
 def test_starting_weights_of_each_kind(ade20k_root: Path, tmp_path: Path) -> None:
     data = {"data_root": str(ade20k_root)}
     by_default = resolve(RunOptions("upernet_convnext_t_ade20k", **data)).starting_weights
