@@ -8,8 +8,9 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 HEADLESS := $(shell grep -o '^opencv-python-headless==[0-9.]*' constraints.txt)
 
-# Tests run in two processes with a thread each; more threads than cores slow both down many times over.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+# Tests run in two processes with a thread each; more threads than cores slow both down many times over. Files keep
+# their order: the longest ones hold few tests, and would else come last.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 DEMO := work_dirs/demo
 DEMO_MODELS := upernet_convnextv2_atto_ade20k upernet_timm_resnet18_ade20k
