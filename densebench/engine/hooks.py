@@ -22,6 +22,7 @@ from densebench.checkpoint import (
     require_match,
     state_dict_of,
 )
+from densebench.engine.console import console
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_backbone
 from densebench.starting_weights import StartingWeights
@@ -49,6 +50,7 @@ class StartingWeightsHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         report = load_starting_weights(model.backbone, self.weights, self.allow_partial)
         runner.logger.info(f"Starting weights {self.weights.name}: {report.summary()}\n{report.details()}")
+        console().print(f"  starting weights {self.weights.name}: {report.summary()}")
         if runner.rank == 0:
             mmengine.dump(
                 {

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
+from densebench.errors import DensebenchError
 
 
 class SafeRunner(Runner):
@@ -34,6 +35,8 @@ class SafeRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         report = load_state(model, state_dict_of(checkpoint))
         require_match(report, filename, "the model", min_percent=100.0, allow_partial=False)
+        if self._resume:
+            require_same_schedule(checkpoint, self.cfg.param_scheduler, filename)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}: {report.summary()}")
         return checkpoint
@@ -45,3 +48,18 @@ class SafeRunner(Runner):
         written = Path(out_dir) / partial
         if written.exists():  # only the main process writes
             written.replace(Path(out_dir) / filename)
+
+
+def require_same_schedule(checkpoint: dict[str, Any], schedulers: list[dict[str, Any]], filename: str) -> None:
+    """Refuse to resume under another schedule or batch split: the schedulers' state would end the rate too early.
+
+    Raises:
+        DensebenchError: the saved schedulers end at other iterations than the config's.
+    """
+    saved = [state.get("end") for state in checkpoint.get("param_schedulers", [])]
+    wanted = [config.get("end", end) for config, end in zip(schedulers, saved, strict=False)]
+    if saved != wanted:
+        raise DensebenchError(
+            f"{filename} was trained under a schedule that ends at iterations {saved}, this run's ends at {wanted}. "
+            "Resume with the same --images-per-gpu, processes and schedule, or start anew in another --work-dir."
+        )

@@ -132,6 +132,8 @@ def test_resume_goes_on_where_it_stopped(tiny_recipe: Path, own_data: Path, tmp_
     resumed = tool("train", *options, "val_interval=4", "--work-dir", tmp_path / "parts", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "iteration 4/4" in resumed.stdout and "iteration 1/4" not in resumed.stdout
+    longer = [option.replace("iterations=4", "iterations=8") for option in map(str, options)]
+    fails(tool("train", *longer, "val_interval=4", "--work-dir", tmp_path / "parts", "--resume"), "ends at iterations")
     first, second = (read_checkpoint(tmp_path / name / "iter_4.pth") for name in ("whole", "parts"))
     assert second["meta"]["iter"] == 4
     for key in ("step", "exp_avg"):
