@@ -117,7 +117,7 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         method=description["method"],
         dataset=description["dataset"],
         pretrain=weights.name,
-        schedule=f"{description['schedule']['iterations']}it" if options.mini else description["schedule"]["name"],
+        schedule=schedule_label(description["schedule"], options),
         mini=options.mini,
         total_batch=batch.total_batch,
         images_per_gpu=batch.images_per_gpu,
@@ -137,6 +137,14 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
     )
     apply_late(config, late, description, with_data)
     return Recipe(identity, description, config, dataset, weights, dropped, work_dir)
+
+
+def schedule_label(settings: Mapping[str, Any], options: RunOptions) -> str:
+    """The recipe's name of its schedule; its length instead where a miniature or an override changed it."""
+    if not options.mini and not any(key.split(".")[0] == "schedule" for key in options.cfg_options):
+        name: str = settings["name"]
+        return name
+    return f"{settings['iterations']}it" if "iterations" in settings else f"{settings['epochs']}ep"
 
 
 def find_config(name: str) -> Path:

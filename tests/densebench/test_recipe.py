@@ -185,7 +185,9 @@ def test_overrides_reach_description_and_resolved_config(ade20k_root: Path) -> N
         "train_dataloader.num_workers": 0,
     }
     root = str(ade20k_root)
-    config = resolve(RunOptions("upernet_convnext_t_ade20k", data_root=root, cfg_options=options)).config
+    recipe = resolve(RunOptions("upernet_convnext_t_ade20k", data_root=root, cfg_options=options))
+    assert recipe.identity.schedule == "40000it"  # no longer the published one
+    config = recipe.config
     assert config.optim_wrapper.optimizer.lr == 3e-4
     assert config.train_cfg.max_iters == 40_000 and config.param_scheduler[1]["end"] == 40_001
     assert config.default_hooks.logger.interval == 7 and config.train_dataloader.num_workers == 0
