@@ -14,7 +14,7 @@ _FIGURES = (
     *("miou_ss", "miou_ms", "box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"),
     *("params_m", "flops_g", "fps", "latency_ms", "peak_memory_mb", "train_mem_gb"),
 )
-_RUN = ("device", "experiment", "seed", "checkpoint_sha256", "git_commit", "dataset_fingerprint", "num_images")
+_RUN = ("device", "experiment", "seeds", "checkpoint_sha256", "git_commit", "dataset_fingerprint", "num_images")
 
 
 def csv_text(tables: Iterable[Table]) -> str:
@@ -33,11 +33,16 @@ def _values(entry: Entry) -> list[object]:
         *(getattr(entry, key) for key in _IDENTITY),
         *(_figure(entry, name) for name in _FIGURES),
         "x".join(map(str, entry.flops_input)) if entry.flops_input else None,
-        *(getattr(entry, key) for key in _RUN),
+        *(_run(entry, key) for key in _RUN),
         entry.date.isoformat() if entry.date else None,
         entry.older_records,
         entry.published.source if entry.published else None,
     ]
+
+
+def _run(entry: Entry, key: str) -> object:
+    value = getattr(entry, key)
+    return " ".join("" if seed is None else str(seed) for seed in value) if key == "seeds" else value
 
 
 def _figure(entry: Entry, name: str) -> object:

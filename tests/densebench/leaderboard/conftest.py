@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from densebench.leaderboard.records import new_record_path, write_record
@@ -57,12 +58,16 @@ def record() -> Factory:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Saver:
-    """Writes a valid record into a work dir below `tmp_path / "work_dirs"`."""
+    """Writes a valid record, with its per-image `parts`, into a work dir below `tmp_path / "work_dirs"`."""
 
-    def save(kind: str = "test-ss", work_dir: str = "", **changes: Any) -> Path:
+    def save(kind: str = "test-ss", work_dir: str = "", parts: dict[str, Any] | None = None, **changes: Any) -> Path:
         document = make_record(kind, **changes)
         path = new_record_path(tmp_path / "work_dirs" / (work_dir or "experiment"), kind)
-        if document["per_image"]:
+        if parts is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            document["per_image"] = path.with_suffix(".npz").name
+            np.savez(path.with_suffix(".npz"), **parts)
+        elif document["per_image"]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(path.parent / document["per_image"], "w") as file:
                 file.writestr("intersections.npy", b"")
