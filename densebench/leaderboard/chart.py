@@ -44,11 +44,11 @@ class Chart:
 
 def chart(table: Table) -> Chart | None:
     """The entries with a ranking figure and FLOPs; `None` where fewer than two have both."""
-    entries = [row.entry for row in table.rows if row.entry.main_value is not None and "flops_g" in row.entry.figures]
+    entries = [row.entry for row in table.rows if table.ranking in row.entry.figures and "flops_g" in row.entry.figures]
     if len(entries) < 2:
         return None
     flops = [entry.figures["flops_g"].value for entry in entries]
-    scores = [entry.main_value or 0.0 for entry in entries]
+    scores = [entry.figures[table.ranking].value for entry in entries]
     x_low, x_high = min(flops) / 1.1, max(flops) * 1.1
     pad = max(0.1 * (max(scores) - min(scores)), 0.5)
     y_low, y_high = min(scores) - pad, max(scores) + pad
@@ -62,15 +62,17 @@ def chart(table: Table) -> Chart | None:
 
     placed = sorted(zip(entries, flops, scores, strict=True), key=lambda item: item[0].origin, reverse=True)
     return Chart(
-        points=tuple(_point(entry, x(cost), y(score)) for entry, cost, score in placed),  # ours last, on top
+        points=tuple(
+            _point(entry, table.ranking, x(cost), y(score)) for entry, cost, score in placed
+        ),  # ours last, on top
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in _logarithmic_ticks(x_low, x_high)),
         y_ticks=tuple(Tick(y(value), f"{value:g}") for value in _ticks(y_low, y_high)),
         y_title="mIoU, percent" if entries[0].task == "segmentation" else "AP box, percent",
     )
 
 
-def _point(entry: Entry, x: float, y: float) -> Point:
-    score, flops = entry.figures[entry.main_figure or ""], entry.figures["flops_g"]
+def _point(entry: Entry, ranking: str, x: float, y: float) -> Point:
+    score, flops = entry.figures[ranking], entry.figures["flops_g"]
     is_ours = entry.origin == "measured"
     tooltip = (
         f"{entry.backbone}, {entry.method}, {entry.pretrain}: {score.value:g} at {flops.value:g} G ({entry.origin})"

@@ -36,7 +36,8 @@ def write_leaderboard(
     records, problems = read_records(work_dirs)
     if not records and not with_published:
         raise DensebenchError(_nothing_found(work_dirs, problems))
-    tables = build_tables(records, published_results() if with_published else ())
+    leaderboard = build_tables(records, published_results() if with_published else ())
+    tables, problems = leaderboard.tables, [*problems, *leaderboard.problems]
     texts = {
         "html": lambda: render_page(tables, problems, generated),
         "md": lambda: markdown(tables, problems),

@@ -8,7 +8,7 @@ def test_better_is_higher_and_dearer_is_further_right(save, tmp_path):
     save(experiment="a", backbone="cheap", metrics={"mIoU": 40.0}, cost={"flops_g": 900})
     save(experiment="b", backbone="dear", metrics={"mIoU": 45.0}, cost={"flops_g": 1800})
     save(experiment="c", backbone="uncounted", metrics={"mIoU": 45.0}, cost={"flops_g": None})
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
     points = {point.label: point for point in chart(table).points}
     assert points.keys() == {"cheap", "dear"}
     assert points["dear"].x > points["cheap"].x
@@ -17,19 +17,19 @@ def test_better_is_higher_and_dearer_is_further_right(save, tmp_path):
 
 def test_one_point_is_no_chart(save, tmp_path):
     save()
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
     assert chart(table) is None
 
 
 def test_equal_points_still_have_axes(save, tmp_path):
     save(experiment="a")
     save(experiment="b")
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
     assert len(chart(table).y_ticks) >= 2
 
 
 def test_everything_lies_inside():
-    for table in build_tables([], published_results()):
+    for table in build_tables([], published_results()).tables:
         drawing = chart(table)
         if drawing is None:
             continue

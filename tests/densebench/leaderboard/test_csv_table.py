@@ -11,7 +11,7 @@ def test_every_row_unrounded_and_empty_where_unknown(save, tmp_path):
     save(experiment='a,"b"')
     save("benchmark", experiment='a,"b"')
     records, _ = read_records([tmp_path / "work_dirs"])
-    rows = list(csv.DictReader(io.StringIO(csv_text(build_tables(records, published_results())))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(build_tables(records, published_results()).tables))))
     assert len(rows) == 1 + 1 + 272
     measured = next(row for row in rows if row["origin"] == "measured")
     assert measured["experiment"] == 'a,"b"'

@@ -33,7 +33,7 @@ class Balance(HTMLParser):
 def page(tmp_path):
     def page(published=(), problems=()):
         records, _ = read_records([tmp_path / "work_dirs"])
-        return render_page(build_tables(records, published), problems, "2026-11-21")
+        return render_page(build_tables(records, published).tables, problems, "2026-11-21")
 
     return page
 
