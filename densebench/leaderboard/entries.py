@@ -63,19 +63,9 @@ class Entry:
         """The records of one kind, one for each seed."""
         return tuple(record for record in self.records if record.kind == kind)
 
-    @property
-    def main_figure(self) -> str | None:
-        """The name of the figure that ranks this entry; `None` where it has none."""
-        return next((name for name in main_figures(self.task) if name in self.figures), None)
-
-    @property
-    def main_value(self) -> float | None:
-        """The figure that ranks this entry, in percent."""
-        return None if self.main_figure is None else self.figures[self.main_figure].value
-
 
 def main_figures(task: Task) -> tuple[str, ...]:
-    """The figures that rank a task's entries; the first that an entry has counts."""
+    """The figures that may rank a task's entries, in the order of the papers' preference."""
     return ("miou_ms", "miou_ss") if task == "segmentation" else ("box_ap", "mask_ap")
 
 

@@ -119,7 +119,9 @@ def build_tables(records: Iterable[Record], published: Iterable[PublishedResult]
 
 
 def _stands_beside(published: Entry, conditions: Conditions) -> bool:
-    return conditions.is_official and not conditions_of(published).conflicts(replace(conditions, num_images=None))
+    if not conditions.is_official or published.schedule is None:
+        return False
+    return not conditions_of(published).conflicts(replace(conditions, num_images=None))
 
 
 def _order(group: Group) -> tuple[object, ...]:
