@@ -28,6 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--published", action="store_true", help="show published results beside the measured ones")
     parser.add_argument(
+        "--compare",
+        metavar=("A", "B"),
+        nargs=2,
+        help="print what sets two experiments apart on the same images, and write nothing",
+    )
+    parser.add_argument(
         "--out",
         metavar="D",
         type=Path,
@@ -53,7 +59,12 @@ def parsed_formats(text: str) -> tuple[str, ...]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Writes the files and prints the tables; reads work_dirs, published, out and format."""
+    """Writes the files and prints the tables; reads work_dirs, published, compare, out and format."""
+    if arguments.compare:
+        from densebench.leaderboard.comparison import comparison_text
+
+        print(comparison_text(arguments.work_dirs, *arguments.compare))
+        return
     from densebench.leaderboard.write import write_leaderboard
 
     written = write_leaderboard(

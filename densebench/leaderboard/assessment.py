@@ -26,6 +26,9 @@ METRICS = {
     "mask_ap75": ("test-ss", "segm_AP75"),
 }
 
+# metric -> the same over small, medium and large objects
+SIZE_RANGES = {f"{kind}_AP": tuple(f"{kind}_AP{size}" for size in "sml") for kind in ("bbox", "segm")}
+
 
 @dataclass(frozen=True)
 class Standing:
