@@ -12,7 +12,7 @@ from pathlib import Path
 
 from densebench.cli import run
 
-FORMATS = ("html", "md", "csv")
+FORMATS = ("html", "md", "csv", "latex")
 
 
 def build_parser() -> argparse.ArgumentParser:

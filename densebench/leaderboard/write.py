@@ -8,13 +8,14 @@ from pathlib import Path
 
 from densebench.errors import DensebenchError
 from densebench.leaderboard.csv_table import csv_text
+from densebench.leaderboard.latex import latex
 from densebench.leaderboard.markdown import markdown
 from densebench.leaderboard.page import render_page
 from densebench.leaderboard.published import published_results
 from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
 
-FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv"}
+FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def write_leaderboard(
         "html": lambda: render_page(tables, problems, generated),
         "md": lambda: markdown(tables, problems),
         "csv": lambda: csv_text(tables),
+        "latex": lambda: latex(tables, with_intervals=True),
     }
     paths = []
     try:
