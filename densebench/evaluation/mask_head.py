@@ -40,10 +40,11 @@ class RunLengthMaskHead(FCNMaskHead):
             )
             return masks
         bboxes /= bboxes.new_tensor(img_meta["scale_factor"]).repeat((1, 2))
-        # Several stages' merged masks (Cascade Mask R-CNN's test) come as probabilities.
-        probabilities = torch.as_tensor(mask_preds) if activate_map else mask_preds.sigmoid()
         classes = torch.zeros_like(labels) if self.class_agnostic else labels
-        # (N, classes, 28, 28) -> (N, 28, 28)
-        probabilities = probabilities[torch.arange(len(labels), device=probabilities.device), classes]
+        chosen = torch.as_tensor(mask_preds)[
+            torch.arange(len(labels), device=mask_preds.device), classes
+        ]  # (N, 28, 28)
+        # Several stages' merged masks (Cascade Mask R-CNN's test) come as probabilities.
+        probabilities = chosen if activate_map else chosen.sigmoid()
         height, width = img_meta["ori_shape"][:2]
         return paste_and_encode(probabilities, bboxes, height, width, threshold)
