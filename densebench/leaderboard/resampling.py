@@ -12,10 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densebench.leaderboard.bootstrap import Values, class_ious, mean, resample_weights
+from densebench.evaluation.coco_accumulation import Matches, matches_of
+from densebench.leaderboard.bootstrap import (
+    Detections,
+    Values,
+    average_precisions,
+    class_ious,
+    mean,
+    resample_weights,
+)
 
 # What is recomputed from the parts agrees with the record to this; more means that they are of different tests.
 TOLERANCE_PERCENT = 1e-6
+AREA_SUFFIXES = ("", "s", "m", "l")  # of AP over all, small, medium and large objects
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,13 @@ def resampled(path: Path, num_resamples: int, seed: int = 0) -> Resampled:
         ValueError: the file is not what a test wrote.
     """
     arrays = _read(path)
-    if "intersections" in arrays:
-        return _segmentation(arrays, num_resamples, seed)
+    try:
+        if "intersections" in arrays:
+            return _segmentation(arrays, num_resamples, seed)
+        if "match_detection" in arrays:
+            return _detection(arrays, num_resamples, seed)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"arrays are missing, or do not fit together: {error}") from error
     raise ValueError("neither pixels of classes nor matches of detections")
 
 
@@ -58,6 +72,43 @@ def _segmentation(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: 
         tuple(str(image) for image in images[order]),
         {"mIoU": mean(ious)},
         {"mIoU": {name: ious[:, index] for index, name in enumerate(classes)}},
+    )
+
+
+def _detection(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: int) -> Resampled:
+    order = np.argsort(arrays["image_ids"], kind="stable")
+    place = np.argsort(order)  # of a tested image among the ids, which is how COCO breaks ties
+    weights = _draws(len(order), num_resamples, seed)
+    classes = [str(name) for name in arrays["classes"]]
+    figures: dict[str, Values] = {}
+    parts: dict[str, dict[str, Values]] = {}
+    for kind in ("bbox", "segm"):
+        if f"{kind}_matched" not in arrays:
+            continue
+        matches = matches_of(arrays, kind)
+        for area, suffix in enumerate(AREA_SUFFIXES):
+            precisions = average_precisions(weights, _in_area(matches, area, place))  # (1 + R, C, T)
+            figures[f"{kind}_AP{suffix}"] = mean(precisions)
+            if area == 0:
+                figures |= {f"{kind}_AP{name}": mean(precisions[:, :, t]) for name, t in ((50, 0), (75, 5))}
+                by_class = np.stack([mean(precisions[:, index]) for index in range(len(classes))])
+                parts[f"{kind}_AP"] = dict(zip(classes, by_class, strict=True))
+    images = tuple(str(image) for image in arrays["images"][order])
+    return Resampled(images, figures, parts)
+
+
+def _in_area(matches: Matches, area: int, place: NDArray[np.int64]) -> Detections:
+    # Bit 10 a + t: range of area a, threshold t.
+    bits = np.arange(10, dtype=np.uint64)[:, None] + np.uint64(10 * area)  # (T, 1)
+    positives = np.zeros((matches.num_images, matches.num_categories), np.int64)
+    positives[place[matches.truth_image], matches.truth_category] = matches.truth_counts[:, area]
+    return Detections(
+        scores=matches.score,
+        image=place[matches.image],
+        category=matches.category,
+        matched=(matches.matched >> bits & np.uint64(1)).astype(bool),
+        ignored=(matches.ignored >> bits & np.uint64(1)).astype(bool),
+        positives=positives,
     )
 
 
