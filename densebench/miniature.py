@@ -37,6 +37,8 @@ def scaled_protocol(protocol: dict[str, Any], factor: float) -> dict[str, Any]:
     sizes: dict[str, Any] = {
         key: scaled(protocol[key], factor) for key in ("scale", "crop_size", "stride") if key in protocol
     }
+    if "scales" in protocol:
+        sizes["scales"] = tuple(scaled(size, factor) for size in protocol["scales"])
     return {**protocol, **sizes}
 
 

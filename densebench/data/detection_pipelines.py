@@ -37,12 +37,23 @@ def train_pipeline(description: dict[str, Any]) -> list[Transform]:
 
 
 def test_pipeline(protocol: dict[str, Any]) -> list[Transform]:
-    """One view; the annotations are read by the metric, from their file."""
-    return [
-        {"type": "LoadCheckedImage"},
-        {"type": "Resize", "scale": tuple(protocol["scale"]), "keep_ratio": True},
-        {"type": "PackDetInputs", "meta_keys": _META_KEYS},
+    """One view at `scale`, or all views of a protocol with `scales`; the annotations are read by the metric.
+
+    A scale (long, short) bounds the sides of a view in pixels.
+    """
+    if "scales" not in protocol:
+        return [
+            {"type": "LoadCheckedImage"},
+            {"type": "Resize", "scale": tuple(protocol["scale"]), "keep_ratio": True},
+            {"type": "PackDetInputs", "meta_keys": _META_KEYS},
+        ]
+    resizes = [{"type": "Resize", "scale": tuple(scale), "keep_ratio": True} for scale in protocol["scales"]]
+    flips = [
+        {"type": "RandomFlip", "prob": probability, "direction": "horizontal"}
+        for probability in ((0.0, 1.0) if protocol["flip"] else (0.0,))
     ]
+    packing = {"type": "PackDetInputs", "meta_keys": (*_META_KEYS, "flip", "flip_direction")}
+    return [{"type": "LoadCheckedImage"}, {"type": "TestTimeAug", "transforms": [resizes, flips, [packing]]}]
 
 
 def _resize(short_sides: Any, long_side: int) -> Transform:

@@ -9,7 +9,7 @@ from typing import Any
 from densebench.data import detection_pipelines
 from densebench.data.coco import annotation_file
 from densebench.data.dataset import Dataset
-from densebench.miniature import MINI_CROP, scaled
+from densebench.miniature import MINI_CROP, scaled, scaled_protocol
 from densebench.tasks.interface import Task
 
 
@@ -31,16 +31,18 @@ def evaluator(description: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
 
 
 def shrink_sizes(description: dict[str, Any]) -> dict[str, Any]:
-    """Short sides of 128 pixels in tests; all sizes of the training shrink alike."""
-    protocol = description["test_ss"]
-    factor = MINI_CROP / min(protocol["scale"])
+    """Short sides of 128 pixels in tests at one scale; all other sizes shrink alike."""
+    factor = MINI_CROP / min(description["test_ss"]["scale"])
+    protocols: dict[str, Any] = {
+        kind: scaled_protocol(description[kind], factor) for kind in ("test_ss", "test_ms") if kind in description
+    }
     sizes = {
         key: tuple(scaled(description[key], factor)) for key in ("train_short_sides", "crop_short_sides", "crop_size")
     }
     return {
         **sizes,
+        **protocols,
         "train_long_side": round(description["train_long_side"] * factor),
-        "test_ss": {**protocol, "scale": scaled(protocol["scale"], factor)},
     }
 
 
@@ -66,7 +68,7 @@ DETECTION = Task(
     train_pipeline=lambda description, num_classes: detection_pipelines.train_pipeline(description),
     test_pipeline=lambda protocol, num_classes: detection_pipelines.test_pipeline(protocol),
     evaluator=evaluator,
-    multi_scale_test=lambda protocol: None,
+    multi_scale_test=lambda protocol: {"type": "TwoPassMultiScaleDetection"} if protocol == "test-ms" else None,
     shrink_sizes=shrink_sizes,
     result_line=result_line,
 )

@@ -32,8 +32,9 @@ TINY = (
 )
 
 
-def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), "--cfg-options", *TINY]
+def tool(name: str, *arguments: object, overrides: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    options = ["--cfg-options", *TINY, *overrides]
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -79,6 +80,27 @@ def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
     with np.load(record.per_image) as parts:
         assert len(parts["images"]) == 24 and not any(name.startswith("/") for name in parts["images"])
         assert len(parts["scores"]) == len(parts["boxes"]) == len(parts["mask_lengths"]) > 0
+
+
+def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path) -> None:
+    # Few proposals: untrained, each is a candidate of all classes in every view.
+    overrides = ("test_ms.scales=((640,96),(640,160))", "model.test_cfg.rpn.max_per_img=10")
+    result = tool(
+        "test", "mask_rcnn_convnext_t_coco", trained / "iter_3.pth", "--mini", "--aug-test", "--work-dir", tmp_path,
+        overrides=overrides,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "" and "test-ms of" in result.stdout
+    records, problems = read_records([tmp_path])
+    assert not problems
+    (record,) = records
+    assert record.kind == "test-ms" and record.provenance["num_images"] == 24
+    assert record.protocol == {"scales": [[640, 96], [640, 160]], "flip": True}
+    assert record.metrics["bbox_AP"] >= 0 and record.metrics["segm_AP50"] >= 0
+    with np.load(record.per_image) as parts:
+        assert len(parts["images"]) == 24
+        # As many as the recipe keeps of an image.
+        assert len(parts["scores"]) == len(parts["mask_lengths"]) == 24 * 10
 
 
 def test_predictions_of_detectors_are_not_written(tmp_path: Path) -> None:
