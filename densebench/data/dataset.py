@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from densebench.data import cityscapes, coco, mini
 from densebench.data.annotation_check import require_same_categories
 from densebench.data.check import require_split
-from densebench.data.classes import read_classes
+from densebench.data.classes import DEFAULT_IGNORE_VALUE, read_classes
 from densebench.errors import DensebenchError
 
 _COCO_LAYOUTS = (coco.LAYOUT, coco.FOLDER_LAYOUT)
@@ -82,6 +85,40 @@ def read_categories(root: Path) -> dict[int, str]:
     files = [coco.annotation_file(root, split) for split in ("train", "val")]
     train, val = map(coco.read_annotations, files)
     return require_same_categories(train, val, files[1])
+
+
+def require_labelled_pixels(layout: str, root: Path, split: str) -> None:
+    """Refuse a split of segmentation data on which nothing can be learnt or measured.
+
+    Labels are read until one has a labelled pixel, which is the first in any useful data set. Those that cannot be
+    read end the search; the loading names them.
+
+    Raises:
+        DensebenchError: no label of the split has a pixel of any class.
+    """
+    if layout in _COCO_LAYOUTS:
+        return
+    labels = require_split(layout, root, split).labels
+    unlabelled = unlabelled_values(layout, root)
+    for path in labels:
+        try:
+            with Image.open(path) as picture:
+                values = set(np.unique(np.asarray(picture)).tolist())
+        except (OSError, SyntaxError, ValueError):
+            return
+        if values - unlabelled:
+            return
+    raise DensebenchError(
+        f"no labelled pixel in the {len(labels)} labels in {labels[0].parent}: all are "
+        f"{' or '.join(map(str, sorted(unlabelled)))}\nlabel some of them, or correct the ignore value"
+    )
+
+
+def unlabelled_values(layout: str, root: Path) -> set[int]:
+    """The values in the label files of a layout that belong to no class."""
+    if layout == "folder":
+        return {read_classes(root)[1], DEFAULT_IGNORE_VALUE}
+    return {0, DEFAULT_IGNORE_VALUE} if layout == "ade20k" else {DEFAULT_IGNORE_VALUE}
 
 
 def split_files(layout: str, root: Path, split: str) -> tuple[Path, ...]:
