@@ -72,6 +72,13 @@ def missing_images(content: Mapping[str, Any], folder: Path) -> list[Finding]:
     return [Finding(f"images listed that are not in {folder}", missing, True)] if missing else []
 
 
+def missing_categories(content: Mapping[str, Any], classes: Iterable[str]) -> list[Finding]:
+    """The model's classes that an annotation file does not name."""
+    named = [category["name"] for category in content["categories"]]
+    missing = tuple(name for name in classes if name not in named)
+    return [Finding("categories of the model that are not listed", missing, True)] if missing else []
+
+
 def require_usable(findings: Iterable[Finding], file: Path) -> None:
     """Refuse an annotation file with which a run would crash, or its metric be wrong.
 

@@ -14,10 +14,15 @@ from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from densebench.data.annotation_check import find_problems, missing_images, require_usable, warning_text
+from densebench.data.annotation_check import (
+    find_problems,
+    missing_categories,
+    missing_images,
+    require_usable,
+    warning_text,
+)
 from densebench.data.classes import make_palette
 from densebench.data.coco import places, read_annotations
-from densebench.errors import DensebenchError
 
 
 @DATASETS.register_module()
@@ -39,12 +44,10 @@ class CheckedCocoDataset(CocoDataset):
         file = Path(self.ann_file)
         content = read_annotations(file)
         findings = find_problems(content, is_tested=self.test_mode, with_masks=self.with_masks)
-        require_usable([*findings, *missing_images(content, Path(self.data_prefix["img"]))], file)
         classes = self.metainfo["classes"]
+        images = missing_images(content, Path(self.data_prefix["img"]))
+        require_usable([*findings, *images, *missing_categories(content, classes)], file)
         by_name = {category["name"]: category for category in content["categories"]}
-        missing = [name for name in classes if name not in by_name]
-        if missing:
-            raise DensebenchError(f"{file} lacks {len(missing)} categories of the model: {', '.join(missing[:5])}, ...")
         # mmdet numbers the classes in the order of the file.
         content["categories"] = [by_name[name] for name in classes]
         warning = warning_text(findings, file)

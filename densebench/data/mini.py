@@ -97,6 +97,23 @@ def make(layout: str, root: Path | None = None) -> Path:
     return target
 
 
+def write(layout: str, target: Path) -> None:
+    """The miniature in that layout, written as the data root `target`; one that is there already stays.
+
+    Raises DensebenchError where the layout has no miniature, `target` holds anything else, or cannot be written.
+    """
+    if layout not in _WRITERS:
+        raise DensebenchError(f"no miniature in the layout {layout!r}; there are: {', '.join(_WRITERS)}")
+    try:
+        if _is_complete(target):
+            return
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise DensebenchError(f"{target} is there and is no empty folder; name another for the miniature")
+        _build(target, _WRITERS[layout]())
+    except OSError as error:
+        raise DensebenchError(f"the miniature data set cannot be written to {target}: {error}") from error
+
+
 def default_root() -> Path:
     """$DENSEBENCH_CACHE, else $XDG_CACHE_HOME/densebench, else ~/.cache/densebench."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from densebench.data.layouts import OFFICIAL_SIZES
 from densebench.leaderboard.entries import (
     Entry,
     Task,
@@ -22,7 +23,7 @@ from densebench.leaderboard.records import Record
 UNKNOWN = "\N{EN DASH}"
 
 # The images of the validation sets that published results are for.
-OFFICIAL_NUM_IMAGES = {"ade20k": 2000, "cityscapes": 500, "coco": 5000}
+OFFICIAL_NUM_IMAGES = {name: sizes["val"] for name, sizes in OFFICIAL_SIZES.items()}
 
 
 @dataclass(frozen=True)
