@@ -185,11 +185,11 @@ def _mask_problem(mask: Any, image: Mapping[str, Any], is_tested: bool) -> tuple
     if isinstance(mask, list):
         if not all(isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in mask):
             return "whose mask is neither a list of polygons nor run lengths", True
-        if all(len(polygon) == 4 for polygon in mask):
-            return "whose mask is of two points, which COCO's evaluation takes for a box", False
+        if is_tested and len(mask[0]) < 6:
+            # The first polygon tells COCO's evaluation what the whole mask is made of; four numbers are a box.
+            return "whose first polygon has fewer than three points, which the evaluation misreads", True
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in mask):
-            # The evaluation would misread or refuse what training leaves out.
-            return "with a polygon of fewer than three points, or of half a point", is_tested
+            return "with a polygon of fewer than three points, or of half a point", False
         return None
     counts, size = (mask.get("counts"), mask.get("size")) if isinstance(mask, dict) else (None, None)
     if not isinstance(counts, (list, str)) or not isinstance(size, list):

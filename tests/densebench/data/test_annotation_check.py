@@ -83,9 +83,8 @@ def test_annotations(change: dict[str, Any], text: str, refused_in_training: boo
         ({"counts": [600]}, "1 annotations whose mask is neither", True, True),
         ({"size": [30, 20], "counts": "abc"}, "1 annotations whose run lengths are of another size", True, True),
         ({"size": [20, 30], "counts": [10, 500]}, "1 annotations whose run lengths are of another size", True, True),
-        (POLYGON + [[1, 1, 2, 2]], "1 annotations with a polygon of fewer than three points", False, True),
-        ([[1, 1, 9, 1, 9, 9, 4]], "1 annotations with a polygon of fewer than three points, or of half", False, True),
-        ([[1, 1, 9, 9]], "1 annotations whose mask is of two points", False, False),
+        (POLYGON + [[1, 1, 2, 2]], "1 annotations with a polygon of fewer than three points", False, False),
+        ([[1, 1, 9, 1, 9, 9, 4]], "1 annotations with a polygon of fewer than three points, or of half", False, False),
     ],
 )
 def test_masks(mask: Any, text: str, refused_in_training: bool, refused_in_testing: bool) -> None:
@@ -94,6 +93,17 @@ def test_masks(mask: Any, text: str, refused_in_training: bool, refused_in_testi
         ((found, refused),) = problems(content, is_tested)
         assert found.startswith(text) and refused == is_refused
         assert problems(content, is_tested, with_masks=False) == []
+
+
+@pytest.mark.parametrize("polygon", [[1, 1, 9, 9], [1, 1], []])
+def test_a_first_polygon_that_the_evaluation_misreads(polygon: list[int]) -> None:
+    content = spoiled("annotations", segmentation=[polygon, *POLYGON])
+    assert problems(content) == [
+        ("1 annotations with a polygon of fewer than three points, or of half a point, id: 1", False)
+    ]
+    assert problems(content, is_tested=True) == [
+        ("1 annotations whose first polygon has fewer than three points, which the evaluation misreads, id: 1", True)
+    ]
 
 
 def test_whole_run_lengths_are_no_problem() -> None:
