@@ -72,15 +72,15 @@ def prepare(dataset: str, archives: Path, root: Path | None, screen: Console) ->
             f"{', '.join(absent)} not found in the folder {archives.absolute()}; expected there: "
             f"{', '.join(source.archives)}\nname the folder that the archives of {dataset} were downloaded into"
         )
-    missing = {
-        file: [member for member in members(file, root, source.top_folder) if not member.is_there] for file in files
-    }
-    needed = sum(member.info.file_size for parts in missing.values() for member in parts)
     try:
+        missing = {
+            file: [member for member in members(file, root, source.top_folder) if not member.is_there] for file in files
+        }
+        needed = sum(member.info.file_size for parts in missing.values() for member in parts)
         require_room(root, needed)
         with _progress(screen) as progress:
             for file, parts in missing.items():
-                screen.print(f"{file.name}: {len(parts)} files to unpack into {root}")
+                screen.print(f"{file.name}: {len(parts)} files to unpack into {root}", markup=False)
                 unpack(file, parts, progress)
     except OSError as error:
         raise DensebenchError(f"{dataset} cannot be unpacked into {root}: {error}") from error
