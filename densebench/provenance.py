@@ -25,6 +25,7 @@ def collect(
     weights_matched_percent: float | None = None,
     dataset_fingerprint: str | None = None,
     num_images: int | None = None,
+    generated_data: bool | None = None,
     seed: int | None = None,
     world_size: int = 1,
 ) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def collect(
     Args:
         config_text: the resolved config, `recipe.config.pretty_text`; its sha256 is recorded.
         command: the program and its arguments.
+        generated_data: whether the images are synthetic scenes; a --mini run may be on real ones.
     """
     commit = git_commit()
     return {
@@ -44,6 +46,7 @@ def collect(
         "weights_matched_percent": weights_matched_percent,
         "dataset_fingerprint": dataset_fingerprint,
         "num_images": num_images,
+        "generated_data": generated_data,
         "seed": seed,
         "world_size": world_size,
         "versions": versions(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from densebench.data.dataset import require_labelled_pixels
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
 from densebench.engine.distributed import join_process_group
 from densebench.errors import DensebenchError
@@ -39,6 +40,9 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     if resume and options.mini:
         raise DensebenchError("--resume needs the optimizer's state, which a --mini run does not save; train it anew.")
     require_images_for_norms(recipe)
+    if recipe.dataset is not None:
+        for split in ("train", "val"):
+            require_labelled_pixels(recipe.dataset.layout, recipe.dataset.root, split)
     announce(recipe, screen)
     # Before the model is built: what cannot be had should be said at once.
     recipe.starting_weights.local_file()

@@ -10,6 +10,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from numpy.typing import NDArray
 
+from densebench.errors import DensebenchError
+
 Counts = NDArray[np.int64]
 
 
@@ -41,8 +43,17 @@ class ExactIoU(BaseMetric):
             self.results.append((sample["img_path"], counts))
 
     def compute_metrics(self, results: list[tuple[str, Counts]]) -> dict[str, float]:
-        """The metrics over all images, in percent."""
+        """The metrics over all images, in percent.
+
+        Raises:
+            DensebenchError: no pixel is labelled, so that there is nothing to measure.
+        """
         counts = np.stack([image_counts for _, image_counts in results])  # (N, 3, classes)
+        if not counts[:, 2].any():
+            raise DensebenchError(
+                f"no labelled pixel in the {len(results)} test images: the metric is not defined\n"
+                "label some of them, or correct the ignore value (classes.txt)"
+            )
         self.per_image = {
             "images": [path for path, _ in results],
             "intersections": counts[:, 0],

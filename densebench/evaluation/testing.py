@@ -140,6 +140,7 @@ def test(
                 weights_matched_percent=report.matched_percent,
                 dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
+                generated_data=dataset.is_generated,
                 seed=content.get("meta", {}).get("seed"),
                 world_size=runner.world_size,
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from densebench.data.layouts import OFFICIAL_SIZES
 from densebench.leaderboard.entries import (
     Entry,
     Task,
@@ -22,7 +23,7 @@ from densebench.leaderboard.records import Record
 UNKNOWN = "\N{EN DASH}"
 
 # The images of the validation sets that published results are for.
-OFFICIAL_NUM_IMAGES = {"ade20k": 2000, "cityscapes": 500, "coco": 5000}
+OFFICIAL_NUM_IMAGES = {name: sizes["val"] for name, sizes in OFFICIAL_SIZES.items()}
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,12 @@ class TableKey:
     mini: bool
     num_images: int | None = None  # None: no row was tested
     dataset_fingerprint: str | None = None
+    generated_data: bool | None = None  # None: unknown, or no row was tested
 
     @property
     def is_official(self) -> bool:
         """Whether published results are for the same images."""
-        if self.mini or self.dataset not in OFFICIAL_NUM_IMAGES:
+        if self.mini or self.generated_data or self.dataset not in OFFICIAL_NUM_IMAGES:
             return False
         return self.num_images in (None, OFFICIAL_NUM_IMAGES[self.dataset])
 
@@ -121,7 +123,7 @@ def _same_images(entries: Iterable[Entry]) -> dict[TableKey, list[Entry]]:
     untested = []
     for entry in entries:
         if any(record.kind != "benchmark" for record in entry.records):
-            images = entry.num_images or 0, entry.dataset_fingerprint
+            images = entry.num_images or 0, entry.dataset_fingerprint, entry.generated_data
             groups.setdefault(TableKey(entry.task, entry.dataset, entry.mini, *images), []).append(entry)
         else:
             untested.append(entry)
@@ -194,7 +196,9 @@ def _table(key: TableKey, measured: Sequence[Entry], published: Sequence[Entry])
         for column in columns
         if column.is_accuracy and any(column.key in entry.figures for entry in models)
     }
-    dataset = _DATASET_TITLES.get(key.dataset, key.dataset) + (" miniature" if key.mini else "")
+    dataset = _DATASET_TITLES.get(key.dataset, key.dataset)
+    if key.mini:
+        dataset += " miniature" if key.generated_data or key.num_images is None else " at miniature sizes"
     return Table(
         title=f"{dataset}, {_TASK_TITLES[key.task]}",
         subtitle=_subtitle(key, has_measured=bool(measured)),
@@ -223,7 +227,13 @@ def _subtitle(key: TableKey, has_measured: bool) -> str:
         f"{key.num_images or 'unknown number of'} test images, fingerprint {(key.dataset_fingerprint or UNKNOWN)[:8]}"
     )
     if key.mini:
-        return f"Generated miniature data, {images}: a check of the pipeline, not comparable with published results."
+        source = {True: "Generated scenes", False: "Real images", None: "Generated scenes or real images"}
+        return (
+            f"{source[key.generated_data]} at a miniature's sizes and schedule, {images}: a check of the pipeline, not "
+            "comparable with published results."
+        )
+    if key.generated_data:
+        return f"Generated scenes, {images}: a check of the pipeline, not comparable with published results."
     if key.dataset in OFFICIAL_NUM_IMAGES and not key.is_official:
         official = OFFICIAL_NUM_IMAGES[key.dataset]
         return f"{images}: not the {official} of the official validation set, so no published results stand here."

@@ -6,6 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from densebench.errors import DensebenchError
 from densebench.evaluation.iou import ExactIoU, area_counts, class_iou, summarize
 
 
@@ -66,3 +67,11 @@ def test_large_counts_stay_exact() -> None:
     # float32 sums lose single pixels above 2**24.
     totals = np.array([[2**40, 1], [2**40 + 1, 1], [2**40, 2]], dtype=np.int64)
     assert class_iou(totals)[0] == pytest.approx(100 * 2**40 / (2**40 + 1), abs=1e-13)
+
+
+def test_without_a_labelled_pixel_there_is_no_result() -> None:
+    metric = ExactIoU(num_classes=2)
+    blank = np.full((2, 3), 255, np.uint8)
+    metric.process({}, [sample(np.zeros((2, 3), np.int64), blank, "a.jpg")])
+    with pytest.raises(DensebenchError, match="no labelled pixel in the 1 test images"):
+        metric.evaluate(1)
