@@ -4,14 +4,21 @@ import itertools
 from functools import cache
 from typing import Any
 
-from densebench.recipe import CONFIG_FOLDER, Recipe, RunOptions, resolve
+from densebench.recipe import CONFIG_FOLDER, Recipe, RunOptions, read_description, resolve
 
 NAMES = sorted(path.stem for path in CONFIG_FOLDER.glob("*_coco*.py"))
 EPOCHS = {"1x": 12, "20e": 20, "2x": 24, "3x": 36, "3x_sgd": 36}
 
 
 @cache
+def description_of(name: str) -> dict[str, Any]:
+    """The recipe as its file states it."""
+    return read_description(CONFIG_FOLDER / f"{name}.py")
+
+
+@cache
 def recipe_of(name: str) -> Recipe:
+    """The resolved recipe, which costs some tenths of a second."""
     return resolve(RunOptions(name), with_data=False)
 
 

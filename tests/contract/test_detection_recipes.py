@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detection_recipes import EPOCHS, NAMES, header_of, recipe_of, scales_of
+from detection_recipes import EPOCHS, NAMES, description_of, header_of, recipe_of, scales_of
 
 from densebench.cost.count import build_for_counting
 from densebench.data.detection_pipelines import train_pipeline
 from densebench.engine.layer_decay import parameter_settings
 from densebench.leaderboard.published import backbone_name, pretrain_name
+from densebench.recipe import backbone_name_of
 
 RECIPES = Path(__file__).parent / "published_recipes.csv"
 METHODS = ("mask_rcnn", "cascade_mask_rcnn", "fcos")
@@ -57,17 +58,17 @@ def follows(name: str, row: dict[str, str]) -> bool:
 
     mmdetection's recipes of ResNet-50 are those of its other ResNets and ResNeXts.
     """
-    description = recipe_of(name).description
-    identity = recipe_of(name).identity
+    description = description_of(name)
+    backbone = backbone_name_of(description)
     backbones = {backbone_name(row["backbone"], size) for size in row["variant"].split("/")}
-    if row["backbone"] == "ResNet" and identity.backbone.startswith("resn"):
-        backbones.add(identity.backbone)
+    if row["backbone"] == "ResNet" and backbone.startswith("resn"):
+        backbones.add(backbone)
     jitters = "jitter" in row["crop_or_scales"]
     pretrain = pretrain_name(row["pretrain"])
     return (
-        identity.backbone in backbones
-        and identity.method in row["method"].split()
-        and pretrain in (identity.pretrain, "")
+        backbone in backbones
+        and description["method"] in row["method"].split()
+        and pretrain in (description["pretrained"]["name"], "")
         and epochs_of(row) == description["schedule"]["epochs"]
         and row["optimizer"].split()[0] == description["optim_wrapper"]["optimizer"]["type"]
         and (jitters or row["backbone"] == "ConvNeXtV2") == bool(description.get("jitter_size"))
@@ -95,7 +96,7 @@ def schedule_of(row: dict[str, str], schedule: dict[str, Any]) -> None:
 
 def require_row(name: str, row: dict[str, str]) -> None:
     """Every number and fact of a row."""
-    description = recipe_of(name).description
+    description = description_of(name)
     model, wrapper = description["model"], description["optim_wrapper"]
     backbone, optimizer, paramwise = model["backbone"], wrapper["optimizer"], wrapper["paramwise_cfg"]
     found = {
@@ -189,12 +190,11 @@ def test_the_header_tells_the_precision_of_the_authors(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_starting_weights(name: str) -> None:
-    weights = recipe_of(name).starting_weights
-    assert weights.url is not None
+    weights = description_of(name)["pretrained"]
     if name in WITHOUT_HASH:
-        assert weights.sha256 is None and "google" in weights.url
+        assert weights["sha256"] is None and "google" in weights["url"]
     else:
-        assert weights.sha256 and len(weights.sha256) >= 8 and weights.url.endswith(f"-{weights.sha256}.pth")
+        assert len(weights["sha256"]) >= 8 and weights["url"].endswith(f"-{weights['sha256']}.pth")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_starting_weights(name: str) -> None:
         ("fcos_resnet50_coco", {"bbox_head.conv_cls.bias": (0.0, 2.0), "bbox_head.cls_convs.0.gn.bias": (1e-4, 1.0)}),
         ("cascade_mask_rcnn_swin_t_coco", {"roi_head.bbox_head.0.shared_convs.0.bn.weight": (0.05, 1.0)}),
         ("cascade_mask_rcnn_replknet_31b_coco", {"roi_head.bbox_head.0.shared_convs.0.bn.weight": (0.0, 1.0)}),
-        ("cascade_mask_rcnn_convnext_t_coco", {"backbone.stem.0.weight": (0.05, 0.7**7)}),
+        ("cascade_mask_rcnn_convnext_t_coco", {"backbone.downsample_layers.0.0.weight": (0.05, 0.7**7)}),
     ],
 )
 def test_decay_and_rate_of_some_parameters(name: str, decays: dict[str, tuple[float, float]]) -> None:
@@ -240,5 +240,5 @@ def test_the_model_is_mmdets_standard_one(name: str, reference: str) -> None:
 
 
 def test_boxes_alone_need_no_masks() -> None:
-    loading = train_pipeline(recipe_of("fcos_resnet50_coco").description, with_masks=False)[1]
+    loading = train_pipeline(description_of("fcos_resnet50_coco"), with_masks=False)[1]
     assert loading["with_bbox"] and not loading["with_mask"]
