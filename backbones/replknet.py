@@ -13,11 +13,11 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from backbones.layers.checkpointing import run_layers
+from backbones.layers.norm import synchronize_norms
 from backbones.layers.reparameterization import ReparameterizedConv2d
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
@@ -159,10 +159,8 @@ class DenseRepLKNet(PyramidBackbone):
             )
             for before, after in itertools.pairwise(dims)
         )
-        # SyncBN without a process group has nothing to synchronize, and with one it refuses the CPU.
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if use_sync_bn and distributed and torch.cuda.is_available():
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)
+        if use_sync_bn:
+            synchronize_norms(self)
         self.freeze(frozen_stages)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

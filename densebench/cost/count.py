@@ -45,17 +45,22 @@ def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         DensebenchError: the model cannot be built, or is neither a segmentor with a backbone and one decode head nor
-            a two-stage detector.
+            a detector with a box head.
     """
-    with building("mmdet" if "roi_head" in config else "mmseg"):
+    with building("mmseg" if "decode_head" in config else "mmdet"):
         model, _ = build_on_meta(config)
     is_segmentor = isinstance(getattr(model, "decode_head", None), nn.Module)
-    if not (is_segmentor or hasattr(model, "roi_head")) or not hasattr(model, "extract_feat"):
+    if not (is_segmentor or is_detector(model)) or not hasattr(model, "extract_feat"):
         raise DensebenchError(
-            "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's two-stage detectors; "
-            f"the config's model is a {type(model).__name__}."
+            "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's detectors with one or "
+            f"two stages; the config's model is a {type(model).__name__}."
         )
     return model.to("meta").eval()
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether the model is a detector: one with regions of interest, or with boxes straight from its levels."""
+    return hasattr(model, "roi_head") or hasattr(model, "bbox_head")
 
 
 @contextmanager
@@ -106,7 +111,7 @@ def forward_parts(model: nn.Module) -> dict[str, Callable[[Any], Any]]:
     Those of a segmentor together are `model(inputs, mode="tensor")`: (N, 3, H, W) -> feature maps ->
     (N, num_classes, H / 4, W / 4) with UPerHead.
     """
-    if hasattr(model, "roi_head"):
+    if is_detector(model):
         return detector_parts(model)
     neck = getattr(model, "neck", None)
     return {"backbone": model.backbone} | ({} if neck is None else {"neck": neck}) | {"decode_head": model.decode_head}
