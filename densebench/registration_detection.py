@@ -16,6 +16,7 @@ import mmdet.models  # noqa: E402
 
 import densebench.data.detection_dataset  # noqa: E402
 import densebench.evaluation.coco_metric  # noqa: E402
+import densebench.evaluation.mask_head  # noqa: E402
 import densebench.evaluation.multi_scale_detection  # noqa: E402
 import densebench.registration  # noqa: E402
 

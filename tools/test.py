@@ -13,8 +13,18 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_run_options(parser)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", help="default: the newest one in the work dir")
     parser.add_argument("--aug-test", action="store_true", help="the multi-scale and flip protocol (test_ms)")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="folder for the predicted label pictures")
-    parser.add_argument("--show-dir", type=Path, metavar="D", help="folder for overlays: labels left, prediction right")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="folder for the predictions as evaluation servers take them: label pictures, or bbox.json and segm.json",
+    )
+    parser.add_argument(
+        "--show-dir",
+        type=Path,
+        metavar="D",
+        help="folder for pictures: labels left and prediction right, or boxes and masks that score 0.3 or more",
+    )
     parser.add_argument("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     return parser
 

@@ -33,7 +33,6 @@ from densebench.engine.console import ProgressHook, captured_imports, console, q
 from densebench.engine.distributed import join_process_group
 from densebench.engine.training import latest_checkpoint
 from densebench.errors import DensebenchError
-from densebench.evaluation.prediction_files import PredictionFilesHook
 from densebench.key_layouts import for_model
 from densebench.leaderboard.records import new_record_path, write_record
 from densebench.merging import merge_backbone
@@ -77,8 +76,6 @@ def test(
         from densebench.engine.runner import SafeRunner
     recipe = resolve(options, protocol=kind)
     task = task_of(recipe.identity.method)
-    if task.name == "detection" and (out_dir is not None or show_dir is not None):
-        raise DensebenchError("--out and --show-dir write the predictions of segmentation recipes alone.")
     file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
     content = read_checkpoint(file)
     trained = content.get("meta", {}).get("densebench", {})
@@ -107,7 +104,7 @@ def test(
     runner.register_hook(ProgressHook(screen, interval=1, unit="images", result_line=task.result_line))
     runner.register_hook(cost)
     if out_dir is not None or show_dir is not None:
-        runner.register_hook(PredictionFilesHook(out_dir, show_dir, dataset.layout))
+        runner.register_hook(task.prediction_files(out_dir, show_dir, dataset.layout))
     metrics = runner.test()
     if runner.rank != 0:
         return TestResult(metrics, Path())

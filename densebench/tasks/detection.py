@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from mmengine.hooks import Hook
 
 from densebench.data.coco import annotation_file
 from densebench.data.dataset import Dataset
@@ -63,6 +66,13 @@ def shrink_sizes(description: dict[str, Any]) -> dict[str, Any]:
     return {**sizes, **protocols}
 
 
+def prediction_files(out_dir: Path | None, show_dir: Path | None, layout: str) -> Hook:
+    """COCO's format of results, and pictures with boxes and masks."""
+    from densebench.evaluation.detection_files import DetectionFilesHook
+
+    return DetectionFilesHook(out_dir, show_dir)
+
+
 def result_line(metrics: Mapping[str, float]) -> str:
     """The metrics of a test in one line: AP, AP50 and AP75 of boxes and of masks."""
     kinds = [kind for kind in ("bbox", "segm") if f"{kind}_AP" in metrics]
@@ -87,5 +97,6 @@ DETECTION = Task(
     evaluator=evaluator,
     multi_scale_test=lambda protocol: {"type": "TwoPassMultiScaleDetection"} if protocol == "test-ms" else None,
     shrink_sizes=shrink_sizes,
+    prediction_files=prediction_files,
     result_line=result_line,
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from mmengine.hooks import Hook
 
 from densebench.data.dataset import Dataset
 
@@ -33,6 +36,8 @@ class Task:
     multi_scale_test: Callable[[str], Settings | None]
     # description -> the entries of it that are sizes, as a miniature has them
     shrink_sizes: Callable[[Description], Description]
+    # folders of --out and --show-dir (None: not asked for), layout of the data set -> the hook that writes them
+    prediction_files: Callable[[Path | None, Path | None, str], Hook]
     result_line: Callable[[Mapping[str, float]], str]  # metrics -> what the console says
 
     def register(self) -> None:

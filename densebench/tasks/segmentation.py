@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from mmengine.hooks import Hook
 
 from densebench.data import pipelines
 from densebench.data.dataset import Dataset
@@ -48,6 +51,13 @@ def shrink_sizes(description: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def prediction_files(out_dir: Path | None, show_dir: Path | None, layout: str) -> Hook:
+    """Label pictures in the data set's encoding, and overlays."""
+    from densebench.evaluation.prediction_files import PredictionFilesHook
+
+    return PredictionFilesHook(out_dir, show_dir, layout)
+
+
 def result_line(metrics: Mapping[str, float]) -> str:
     """The metrics of a test in one line."""
     shown = ", ".join(f"{name} {metrics[name]:.2f}" for name in SEGMENTATION.metrics)
@@ -71,5 +81,6 @@ SEGMENTATION = Task(
     evaluator=evaluator,
     multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"} if protocol == "test-ms" else None,
     shrink_sizes=shrink_sizes,
+    prediction_files=prediction_files,
     result_line=result_line,
 )

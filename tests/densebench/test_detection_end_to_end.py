@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from densebench.errors import DensebenchError
-from densebench.evaluation.testing import test as run_test
+from densebench.data import mini
+from densebench.data.coco import annotation_file
+from densebench.evaluation.coco_accumulation import NUMBERS, matches_of, numbers
 from densebench.leaderboard.records import read_records
-from densebench.recipe import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -64,7 +66,8 @@ def test_the_saved_config_is_that_of_the_recipe(trained: Path) -> None:
 
 def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
     result = tool(
-        "test", "mask_rcnn_convnext_t_coco", trained / "iter_3.pth", "--mini", "--work-dir", tmp_path
+        "test", "mask_rcnn_convnext_t_coco", trained / "iter_3.pth", "--mini", "--work-dir", tmp_path,
+        "--out", tmp_path / "out", "--show-dir", tmp_path / "show",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "bbox AP" in result.stdout
@@ -80,6 +83,20 @@ def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
     with np.load(record.per_image) as parts:
         assert len(parts["images"]) == 24 and not any(name.startswith("/") for name in parts["images"])
         assert len(parts["scores"]) == len(parts["boxes"]) == len(parts["mask_lengths"]) > 0
+        for kind in ("bbox", "segm"):
+            again = numbers(matches_of(parts, kind))
+            assert again["AP"] == pytest.approx(record.metrics[f"{kind}_AP"], abs=1e-12)
+    assert len(list((tmp_path / "show").glob("*.jpg"))) == 24
+    truth = COCO(str(annotation_file(mini.make("coco"), "val")))
+    for kind in ("bbox", "segm"):
+        evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "out" / f"{kind}.json")), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        found = [record.metrics[f"{kind}_{name}"] for name in NUMBERS]
+        assert [value if value is None else pytest.approx(value, abs=1e-10) for value in found] == [
+            None if value < 0 else 100 * value for value in evaluation.stats
+        ]
 
 
 def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path) -> None:
@@ -101,9 +118,3 @@ def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path
         assert len(parts["images"]) == 24
         # As many as the recipe keeps of an image.
         assert len(parts["scores"]) == len(parts["mask_lengths"]) == 24 * 10
-
-
-def test_predictions_of_detectors_are_not_written(tmp_path: Path) -> None:
-    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", work_dir=str(tmp_path))
-    with pytest.raises(DensebenchError, match="segmentation recipes alone"):
-        run_test(options, None, multi_scale=False, command=[], out_dir=tmp_path)
