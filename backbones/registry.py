@@ -59,6 +59,8 @@ def backbone_config(name: str) -> dict[str, Any]:
     if name.startswith(TIMM_PREFIX):
         # A timm name may hold a dot (`resnet18.a1_in1k`), which a registry would read as a scope.
         return {"type": "TimmBackbone", "model_name": name.removeprefix(TIMM_PREFIX)}
+    if name == "TimmBackbone":
+        raise UnknownBackboneError("TimmBackbone is the class of all timm models; name one of them: 'timm/resnet18'.")
     # A class that its author registered with mmengine directly counts as well.
     if name not in _NAMES and name not in MODELS.module_dict:
         near = difflib.get_close_matches(name, _NAMES, n=5, cutoff=0.5)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from densebench.building import building
 from densebench.cost.detector_parts import detector_parts
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
@@ -56,16 +55,6 @@ def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
             f"the config's model is a {type(model).__name__}."
         )
     return model.to("meta").eval()
-
-
-@contextmanager
-def building(scope: str) -> Iterator[None]:
-    """Build a resolved config's model in the scope of mmseg or mmdet, and say in one line what did not fit."""
-    with DefaultScope.overwrite_default_scope(scope):
-        try:
-            yield
-        except (TypeError, KeyError) as error:
-            raise DensebenchError(f"The config's model cannot be built: {error.args[0]}.") from error
 
 
 def params_m(model: nn.Module) -> float:

@@ -14,8 +14,9 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from densebench.building import building
 from densebench.cost import MEASUREMENTS
-from densebench.cost.count import build_for_counting, building, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
 from densebench.cost.latency import LatencyProtocol, measure_latency
 from densebench.cost.memory import peak_memory_mb
 from densebench.errors import DensebenchError
