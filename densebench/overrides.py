@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 
 from densebench.building import building, require_optimizer, told
 from densebench.description import OWN_PARTS, near_or_all, require_recipe
+from densebench.engine.console import captured_imports
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
 
@@ -113,7 +114,7 @@ def require_buildable(config: Config, options: Mapping[str, Any]) -> None:
     if not concerned:
         return
     try:
-        with building(config.default_scope):
+        with captured_imports(), building(config.default_scope):
             model, _ = build_on_meta(config.model)
         if "optim_wrapper" in config:
             with told("The optimizer"):

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import densebench.registration_detection  # noqa: F401
 from backbones import UnknownBackboneError, backbone_config
 from backbones.timm_backbone import TimmBackbone
+from densebench import conversion
 from densebench.checkpoint import compare, percent, read_checkpoint, require_match, state_dict_of, training_facts
+from densebench.cost.benchmark import require_writable_file
 from densebench.cost.count import build_for_counting
 from densebench.engine.runner import SafeRunner, require_resumable
 from densebench.errors import DensebenchError
@@ -111,6 +114,7 @@ def test_folders_that_cannot_be_made(tmp_path: Path, option: str) -> None:
         ("model = dict(backbone=dict(_delete_=True, drop_path_rate=0.1))", "names no backbone"),
         ("model = dict(backbone=None)", "names no backbone"),
         ("model = dict(decode_head=dict(_delete_=True))", "lacks what upernet needs: .*in_index"),
+        ("model = dict(_delete_=True, backbone=dict(type='convnext_t'))", "lacks what upernet needs: decode_head"),
         ("schedule = dict(iteration=5)", r"schedule has no part 'iteration'\. Near matches: iterations"),
         ("schedule = dict(epochs=5)", "either iterations or epochs"),
         ("schedule = dict(poly=dict(_delete_=True, power=1))", r"schedule\.poly lacks min_lr"),
@@ -123,15 +127,6 @@ def test_folders_that_cannot_be_made(tmp_path: Path, option: str) -> None:
 def test_configs_that_fail(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DensebenchError, match=message):
         resolve(RunOptions(write_config(tmp_path, text), pretrained="none"), with_data=False)
-
-
-def test_a_model_without_its_head(tmp_path: Path) -> None:
-    text = (CONFIG_FOLDER / "_base_/methods/upernet.py").read_text().replace("decode_head=", "decoder=")
-    (tmp_path / "method.py").write_text(text)
-    config = (CONFIG_FOLDER / f"{SEGMENTOR}.py").read_text().replace("./_base_/methods/upernet.py", "./method.py")
-    (tmp_path / "config.py").write_text(config.replace("./_base_", f"{CONFIG_FOLDER}/_base_"))
-    with pytest.raises(DensebenchError, match=r"lacks what upernet needs: decode_head"):
-        resolve(RunOptions(str(tmp_path / "config.py"), pretrained="none"), with_data=False)
 
 
 def test_base_files_that_name_each_other(tmp_path: Path) -> None:
@@ -230,3 +225,27 @@ def test_a_typo_in_a_configs_model_is_told(tmp_path: Path) -> None:
 def test_backbones_that_are_none(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UnknownBackboneError, match=message):
         make()
+
+
+def test_a_json_file_that_cannot_be_written_is_told_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(DensebenchError, match=r"--json .* cannot be written to .*Permission denied"):
+        require_writable_file(tmp_path / "record.json")
+    with pytest.raises(DensebenchError, match=r"--json .*: expected a file in an existing folder"):
+        require_writable_file(tmp_path / "nowhere" / "record.json")
+
+
+def test_a_conversion_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(conversion, "save_file", full)
+    source = tmp_path / "source.pth"
+    torch.save({"weight": torch.zeros(1)}, source)
+    with pytest.raises(DensebenchError, match=r"out\.safetensors cannot be written: .*No space left"):
+        conversion.convert(source, tmp_path / "out.safetensors")
