@@ -12,8 +12,10 @@ import torch
 from mmengine.config import Config
 
 from densebench import schedule
+from densebench.building import reason
 from densebench.channels import backbone_channels
 from densebench.data.dataset import Dataset
+from densebench.errors import DensebenchError
 from densebench.schedule import BatchPlan
 from densebench.starting_weights import StartingWeights
 from densebench.tasks import task_of
@@ -36,7 +38,13 @@ def assemble(
     num_classes = dataset.num_classes if dataset is not None else description["num_classes"]
     test_protocol = description[protocol.replace("-", "_")]
     channels = backbone_channels(description["model"]["backbone"])
-    model = task.fill_model(description, channels, num_classes, test_protocol)
+    try:
+        model = task.fill_model(description, channels, num_classes, test_protocol)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DensebenchError(
+            f"The recipe's model lacks what {description['method']} needs: {reason(error)}. Start from a file in "
+            "configs/_base_/methods/."
+        ) from error
     if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
         model = _without_sync_bn(model)
     resolved: dict[str, Any] = {

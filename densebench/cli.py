@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densebench.errors import DensebenchError, original_text
+
+if TYPE_CHECKING:
+    from densebench.recipe import RunOptions
 
 
 def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
@@ -64,6 +68,22 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision: fp16 training on CUDA, else bfloat16")
     parser.add_argument("--allow-partial", action="store_true", help="accept weights that fill the model in part")
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="how processes start")
+
+
+def run_options(arguments: argparse.Namespace, **fixed: Any) -> RunOptions:
+    """The run that a command line of recipe and run options asks for.
+
+    Args:
+        fixed: fields of `RunOptions` that the program states, whatever its user says.
+
+    Raises:
+        DensebenchError: see `cfg_options`.
+    """
+    from densebench.recipe import RunOptions
+
+    names = {field.name for field in dataclasses.fields(RunOptions)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return RunOptions(**{**given, "cfg_options": cfg_options(arguments.cfg_options), **fixed})
 
 
 def cfg_options(pairs: list[str]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _short_schedule(schedule: dict[str, Any], steps: int) -> dict[str, Any]:
     short = {
         **schedule,
         "iterations": steps,
-        # The warm-up keeps its share of the schedule, but for at least a tenth: a short run starts from nothing.
+        # A tenth of the steps, whatever the recipe's share is: a short run starts from nothing.
         "warmup": {**schedule["warmup"], "iterations": max(steps // 10, 1)},
     }
     if "steps" in schedule:

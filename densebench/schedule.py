@@ -29,7 +29,8 @@ def plan_batch(total_batch: int, world_size: int, images_per_gpu: int | None = N
         raise DensebenchError(f"--images-per-gpu {images_per_gpu}: at least 1 image per process was expected.")
     if total_batch % per_step:
         below, above = total_batch - total_batch % per_step, total_batch + per_step - total_batch % per_step
-        near = " or ".join(str(total) for total in (below, above) if total > 0)
+        nearest = sorted((below, above), key=lambda total: abs(total - total_batch))
+        near = " or ".join(str(total) for total in nearest if total > 0)
         share = f"{world_size} process{'es' if world_size > 1 else ''}"
         share += f" of {images_per_gpu} images" if images_per_gpu else ""
         raise DensebenchError(

@@ -31,22 +31,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from densebench.evaluation.testing import test
-    from densebench.recipe import RunOptions
 
     cli.world_size(arguments.launcher)  # says at once where the launcher's variables are missing
-    options = RunOptions(
-        config=arguments.config,
-        backbone=arguments.backbone,
-        pretrained="none",
-        allow_partial=arguments.allow_partial,
-        data_root=arguments.data_root,
-        mini=arguments.mini,
-        work_dir=arguments.work_dir,
-        amp=arguments.amp,
-        cfg_options=cli.cfg_options(arguments.cfg_options),
-    )
     test(
-        options,
+        cli.run_options(arguments, pretrained="none"),
         arguments.checkpoint,
         multi_scale=arguments.aug_test,
         command=sys.argv,

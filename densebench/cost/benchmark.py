@@ -50,7 +50,7 @@ def benchmark(
     # Before minutes of measuring: what cannot be written should be said at once.
     require_writable(recipe.work_dir)
     if json_file is not None:
-        _require_folder(json_file)
+        require_writable_file(json_file)
     if recipe.dropped_arguments:
         arguments = ", ".join(recipe.dropped_arguments)
         screen.print(f"Arguments that {recipe.identity.backbone} does not know: {arguments}")
@@ -135,10 +135,16 @@ def _pretrain_label(recipe: Recipe, options: RunOptions) -> str | None:
     return published["name"] if published is not None and options.backbone is None else None
 
 
-def _require_folder(file: Path) -> None:
+def require_writable_file(file: Path) -> None:
+    """Refuse a --json file that could not be written.
+
+    Raises:
+        DensebenchError: it is a folder, or its folder is missing or cannot be written to.
+    """
     if file.is_dir() or not file.parent.is_dir():
         found = "that is a folder" if file.is_dir() else f"there is no folder {file.parent}"
         raise DensebenchError(f"--json {file}: expected a file in an existing folder, but {found}.")
+    require_writable(file.parent, "--json")
 
 
 def _copy(record: Path, file: Path) -> None:

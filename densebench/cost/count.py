@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from densebench.building import building
 from densebench.cost.detector_parts import detector_parts
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
@@ -61,16 +60,6 @@ def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
 def is_detector(model: nn.Module) -> bool:
     """Whether the model is a detector: one with regions of interest, or with boxes straight from its levels."""
     return hasattr(model, "roi_head") or hasattr(model, "bbox_head")
-
-
-@contextmanager
-def building(scope: str) -> Iterator[None]:
-    """Build a resolved config's model in the scope of mmseg or mmdet, and say in one line what did not fit."""
-    with DefaultScope.overwrite_default_scope(scope):
-        try:
-            yield
-        except (TypeError, KeyError) as error:
-            raise DensebenchError(f"The config's model cannot be built: {error.args[0]}.") from error
 
 
 def params_m(model: nn.Module) -> float:

@@ -15,11 +15,11 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
+from densebench.building import building
 from densebench.cost import MEASUREMENTS
 from densebench.cost.count import (
     DETECTION_METHODS,
     build_for_counting,
-    building,
     flops_by_part,
     params_m,
     published_shape,

@@ -6,16 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
+from densebench.building import require_optimizer, told
+from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of, training_facts
 from densebench.errors import DensebenchError
 
 
 class SafeRunner(Runner):
     """Reads checkpoints through `densebench.checkpoint`, never unpickling; writes them to a temporary name first."""
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> SafeRunner:
+        """As mmengine's; what the config says wrongly of model or hooks is told in one line."""
+        with told("The run"):
+            runner: SafeRunner = super().from_cfg(cfg)
+        return runner
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """As mmengine's, told in one line; the data set and its loader are built here."""
+        with told("The training loop"):
+            return super().build_train_loop(loop)
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """As `build_train_loop`, for tests."""
+        with told("The test loop"):
+            return super().build_test_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As mmengine's, told in one line."""
+        with told("The optimizer"):
+            if isinstance(optim_wrapper, dict):
+                require_optimizer(optim_wrapper)
+            return super().build_optim_wrapper(optim_wrapper)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """As mmengine's, which cannot distribute a model on the CPU: it names CUDA devices always."""
@@ -36,6 +62,7 @@ class SafeRunner(Runner):
         report = load_state(model, state_dict_of(checkpoint))
         require_match(report, filename, "the model", min_percent=100.0, allow_partial=False)
         if self._resume:
+            require_resumable(checkpoint, filename)
             require_same_schedule(checkpoint, self.cfg.param_scheduler, filename)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}: {report.summary()}")
@@ -48,6 +75,23 @@ class SafeRunner(Runner):
         written = Path(out_dir) / partial
         if written.exists():  # only the main process writes
             written.replace(Path(out_dir) / filename)
+
+
+def require_resumable(checkpoint: dict[str, Any], filename: str) -> None:
+    """Refuse to resume from weights alone.
+
+    Raises:
+        DensebenchError: the file does not say how far its training had come, or lacks the state to go on from there.
+    """
+    training_facts(checkpoint, filename)  # refuses a `meta` that is no dictionary
+    meta = checkpoint.get("meta") or {}
+    missing = [f"meta.{key}" for key in ("epoch", "iter") if not isinstance(meta.get(key), int)]
+    missing += [key for key in ("message_hub", "optimizer", "param_schedulers") if key not in checkpoint]
+    if missing:
+        raise DensebenchError(
+            f"{filename} cannot be resumed from: it lacks {', '.join(missing)}, which a training of ours writes. Start "
+            "from its weights with --pretrained FILE in another --work-dir."
+        )
 
 
 def require_same_schedule(checkpoint: dict[str, Any], schedulers: list[dict[str, Any]], filename: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from densebench.building import building
 from densebench.data.dataset import require_labelled_pixels
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
 from densebench.engine.distributed import join_process_group
@@ -120,7 +121,7 @@ def dry_run(options: RunOptions) -> None:
         import densebench.registration  # noqa: F401
         from densebench.engine.hooks import load_starting_weights
         from densebench.engine.layer_decay import parameter_settings
-    from mmengine.registry import MODELS, DefaultScope
+    from mmengine.registry import MODELS
 
     recipe = resolve(options)
     announce(recipe, screen)
@@ -129,7 +130,7 @@ def dry_run(options: RunOptions) -> None:
         f"Schedule: {optimizer.type}, lr {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}; "
         f"{describe(schedule)}"
     )
-    with DefaultScope.overwrite_default_scope(recipe.config.default_scope), captured_imports():
+    with building(recipe.config.default_scope), captured_imports():
         model = MODELS.build(recipe.config.model)
     if recipe.starting_weights.name != "none":
         report = load_starting_weights(model.backbone, recipe.starting_weights, options.allow_partial)

@@ -24,6 +24,7 @@ from densebench.checkpoint import (
     read_checkpoint,
     require_match,
     state_dict_of,
+    training_facts,
 )
 from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
 from densebench.cost.measure import device_name
@@ -78,12 +79,15 @@ def test(
     task = task_of(recipe.identity.method)
     file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
     content = read_checkpoint(file)
-    trained = content.get("meta", {}).get("densebench", {})
+    trained = training_facts(content, file)
     require_same_architecture(recipe, trained, file)
     # The checkpoint knows its experiment in full (seed, length of a mini run), the command line only in part.
     experiment = trained.get("experiment", recipe.identity.experiment)
     work_dir = recipe.work_dir if options.work_dir else Path("work_dirs") / experiment
     require_writable(work_dir)
+    for folder, option in ((out_dir, "--out"), (show_dir, "--show-dir")):
+        if folder is not None:
+            require_writable(folder, option)
 
     join_process_group(launcher)
     config = copy.deepcopy(recipe.config)
@@ -138,7 +142,7 @@ def test(
                 dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
                 generated_data=dataset.is_generated,
-                seed=content.get("meta", {}).get("seed"),
+                seed=trained["seed"],
                 world_size=runner.world_size,
             ),
         },

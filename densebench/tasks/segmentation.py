@@ -46,8 +46,7 @@ def shrink_sizes(description: dict[str, Any]) -> dict[str, Any]:
     return {
         "crop_size": scaled(description["crop_size"], factor),
         "train_scale": scaled(description["train_scale"], factor),
-        "test_ss": scaled_protocol(description["test_ss"], factor),
-        "test_ms": scaled_protocol(description["test_ms"], factor),
+        **{kind: scaled_protocol(description[kind], factor) for kind in ("test_ss", "test_ms") if kind in description},
     }
 
 

@@ -124,7 +124,13 @@ def test_batch_makes_up_the_total(world_size: int, images: int | None, expected:
 
 
 def test_a_total_that_does_not_divide_names_those_that_do() -> None:
-    with pytest.raises(DensebenchError, match=r"16 does not divide among 3 processes of 2 images.*12 or 18"):
+    with pytest.raises(DensebenchError, match=r"16 does not divide among 3 processes of 2 images.*18 or 12"):
         plan_batch(16, 3, 2)
     with pytest.raises(DensebenchError, match="at least 1 image"):
         plan_batch(16, 1, 0)
+
+
+@pytest.mark.parametrize(("total", "nearest"), [(17, "16 or 24"), (23, "24 or 16"), (5, "8")])
+def test_totals_that_divide_come_nearest_first(total: int, nearest: str) -> None:
+    with pytest.raises(DensebenchError, match=f"nearest first: {nearest}\\."):
+        plan_batch(total, 8)
