@@ -1,6 +1,7 @@
 """One's own detection data in COCO's format: any classes, from files to a record."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,28 @@ def test_it_trains_and_tests_with_the_classes_of_the_json(tmp_path: Path, capfd:
         assert parts["classes"].tolist() == ["bar", "square"]  # in the order of the ids
         assert set(parts["category_ids"].tolist()) <= {7, 40}
         assert parts["images"].tolist() == ["val/1.png", "val/2.png"]
+
+
+def test_boxes_alone_need_no_masks(tmp_path: Path) -> None:
+    root = make(tmp_path / "data")
+    for split in ("train", "val"):
+        change(root, split, lambda content: [entry.pop("segmentation") for entry in content["annotations"]])
+    tiny = {
+        "model.backbone.depths": (1, 1, 1, 1),
+        "model.backbone.dims": (8, 12, 16, 24),
+        "model.neck.out_channels": 32,
+        "model.bbox_head.in_channels": 32,
+        "model.bbox_head.feat_channels": 32,
+        "model.bbox_head.stacked_convs": 1,
+    }
+    run = RunOptions(
+        "fcos_convnext_t_folder", data_root=str(root), mini=True, work_dir=str(tmp_path / "run"), cfg_options=tiny
+    )
+    train(replace(run, mini_iters=1))
+    run_test(run, None, multi_scale=False, command=[])
+    (record,), problems = read_records([tmp_path / "run"])
+    assert not problems
+    assert record.metrics["bbox_AP"] >= 0 and record.metrics["segm_AP"] is None
 
 
 @pytest.mark.parametrize("official_names", [False, True])
