@@ -37,7 +37,7 @@ def assemble(
     test_protocol = description[protocol.replace("-", "_")]
     channels = backbone_channels(description["model"]["backbone"])
     model = task.fill_model(description, channels, num_classes, test_protocol)
-    if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    if not (torch.cuda.is_available() and batch.world_size > 1):
         model = _without_sync_bn(model)
     resolved: dict[str, Any] = {
         "default_scope": task.scope,

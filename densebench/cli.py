@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -81,18 +80,3 @@ def cfg_options(pairs: list[str]) -> dict[str, Any]:
             raise DensebenchError(f"--cfg-options takes key=value pairs, found '{pair}'.")
         options[key] = DictAction._parse_iterable(value)
     return options
-
-
-def world_size(launcher: str) -> int:
-    """How many processes the launcher started.
-
-    Raises:
-        DensebenchError: the launcher's variables are not set.
-    """
-    variable = {"none": None, "pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[launcher]
-    if variable is None:
-        return 1
-    if variable not in os.environ:
-        starter = "torchrun --nproc_per_node N tools/..." if launcher == "pytorch" else "srun python tools/..."
-        raise DensebenchError(f"--launcher {launcher} expects ${variable}, which is not set; start with: {starter}")
-    return int(os.environ[variable])

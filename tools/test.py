@@ -20,10 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
     from densebench.evaluation.testing import test
     from densebench.recipe import RunOptions
 
-    cli.world_size(arguments.launcher)  # says at once where the launcher's variables are missing
     options = RunOptions(
         config=arguments.config,
         backbone=arguments.backbone,
@@ -35,16 +35,17 @@ def main(arguments: argparse.Namespace) -> None:
         amp=arguments.amp,
         cfg_options=cli.cfg_options(arguments.cfg_options),
     )
-    test(
-        options,
-        arguments.checkpoint,
-        multi_scale=arguments.aug_test,
-        command=sys.argv,
-        out_dir=arguments.out,
-        show_dir=arguments.show_dir,
-        merge=not arguments.no_merge,
-        launcher=arguments.launcher,
-    )
+    with process_group(arguments.launcher) as launcher:
+        test(
+            options,
+            arguments.checkpoint,
+            multi_scale=arguments.aug_test,
+            command=sys.argv,
+            out_dir=arguments.out,
+            show_dir=arguments.show_dir,
+            merge=not arguments.no_merge,
+            launcher=launcher,
+        )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
+    from densebench.engine.launchers import this_process
     from densebench.engine.training import dry_run, train
     from densebench.recipe import RunOptions
 
@@ -42,12 +44,13 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         images_per_gpu=arguments.images_per_gpu,
         cfg_options=cli.cfg_options(arguments.cfg_options),
-        world_size=cli.world_size(arguments.launcher),
+        world_size=this_process(arguments.launcher).world_size,
     )
     if arguments.dry_run:
         dry_run(options)
     else:
-        train(options, resume=arguments.resume, launcher=arguments.launcher)
+        with process_group(arguments.launcher) as launcher:
+            train(options, resume=arguments.resume, launcher=launcher)
 
 
 if __name__ == "__main__":

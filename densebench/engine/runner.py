@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -23,6 +24,13 @@ class SafeRunner(Runner):
             wrapped: nn.Module = MMDistributedDataParallel(module=model, broadcast_buffers=False)
             return wrapped
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """As mmengine's; processes exchange their results in the work dir, not in a folder left in the current one."""
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            metric.collect_dir = str(Path(self.work_dir) / f".results-{self.timestamp}")
+        return built
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load the model's whole state from a checkpoint of ours; mmengine's `resume` goes through here too.

@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.distributed import join_process_group
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.schedule import describe
@@ -44,7 +43,6 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     recipe.starting_weights.local_file()
     require_writable(recipe.work_dir)
 
-    join_process_group(launcher)
     recipe.config.launcher = launcher
     recipe.config.resume = resume
     with captured_imports() as building:

@@ -30,7 +30,6 @@ from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.distributed import join_process_group
 from densebench.engine.training import latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.evaluation.prediction_files import PredictionFilesHook
@@ -88,7 +87,6 @@ def test(
     work_dir = recipe.work_dir if options.work_dir else Path("work_dirs") / experiment
     require_writable(work_dir)
 
-    join_process_group(launcher)
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:

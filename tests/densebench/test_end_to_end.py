@@ -247,25 +247,6 @@ def test_a_dry_run_prints_rates_and_writes_nothing(tiny_recipe: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-def test_two_processes_on_the_cpu(tiny_recipe: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "upernet_four_ade20k.py"
-    recipe.write_text(f"_base_ = ['{tiny_recipe}']\nmini = dict(total_batch=4)\n")
-    both = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = [str(recipe), "--mini", "--work-dir", str(tmp_path / "run"), "--launcher", "pytorch"]
-    for name in ("train", "test"):
-        command = [*both, str(ROOT / "tools" / f"{name}.py"), *options]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.count("Checkpoint: ") == (name == "train")  # one process speaks
-    alone = tool("test", recipe, "--mini", "--work-dir", tmp_path / "run")
-    assert alone.returncode == 0, alone.stderr
-    records, problems = read_records([tmp_path / "run"])
-    assert not problems and [record.provenance["world_size"] for record in records] == [2, 1]
-    assert records[0].provenance["num_images"] == records[1].provenance["num_images"] == 24
-    for name in ("mIoU", "aAcc", "mAcc"):
-        assert records[0].metrics[name] == pytest.approx(records[1].metrics[name], abs=1e-6)
-
-
 def test_one_image_a_process_is_too_few_for_batch_norm(tiny_recipe: Path, tmp_path: Path) -> None:
     options = ("--mini", "--images-per-gpu", 1, "--work-dir", tmp_path)
     fails(tool("train", tiny_recipe, *options), "--images-per-gpu 2")
