@@ -93,6 +93,7 @@ def assemble(
         "custom_hooks": [
             {"type": "StartingWeightsHook", "weights": _plain(asdict(weights)), "allow_partial": allow_partial},
             {"type": "CheckpointIdentityHook", "identity": identity},
+            {"type": "RandomStateHook"},
         ],
         "default_hooks": {
             "timer": {"type": "IterTimerHook"},

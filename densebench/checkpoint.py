@@ -88,10 +88,10 @@ class LoadReport:
         )
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, lazily: bool = False) -> dict[str, Any]:
     """The content of a `.pth` or `.safetensors` file on the CPU; nothing in it is ever executed.
 
-    A safetensors file comes back as {"state_dict": ...}.
+    A safetensors file comes back as {"state_dict": ...}. Read `lazily`, a tensor stays on the disk until it is used.
 
     Raises:
         DensebenchError: no such file, a truncated file, or a pickle that holds more than tensors and plain values.
@@ -102,7 +102,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return {"state_dict": _read_safetensors(path)}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Only torch's newer format, a zip file, can be mapped into memory.
+        mmap = lazily and zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         objection = re.search(r"(?:GLOBAL|[Uu]nsupported (?:global|class):?(?: GLOBAL)?) ([\w.]+)", str(error))
         if objection:

@@ -23,6 +23,7 @@ def collect(
     *,
     checkpoint_sha256: str | None = None,
     weights_matched_percent: float | None = None,
+    starting_weights_matched_percent: float | None = None,
     dataset_fingerprint: str | None = None,
     num_images: int | None = None,
     seed: int | None = None,
@@ -33,6 +34,8 @@ def collect(
     Args:
         config_text: the resolved config, `recipe.config.pretty_text`; its sha256 is recorded.
         command: the program and its arguments.
+        weights_matched_percent: the share of the whole model that the tested checkpoint filled.
+        starting_weights_matched_percent: the share of the backbone that the training started from.
     """
     commit = git_commit()
     return {
@@ -42,6 +45,7 @@ def collect(
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "checkpoint_sha256": checkpoint_sha256,
         "weights_matched_percent": weights_matched_percent,
+        "starting_weights_matched_percent": starting_weights_matched_percent,
         "dataset_fingerprint": dataset_fingerprint,
         "num_images": num_images,
         "seed": seed,

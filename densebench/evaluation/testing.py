@@ -30,7 +30,7 @@ from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.training import latest_checkpoint
+from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.evaluation.prediction_files import PredictionFilesHook
 from densebench.key_layouts import for_model
@@ -78,7 +78,7 @@ def test(
     task = task_of(recipe.identity.method)
     if task.name == "detection" and (out_dir is not None or show_dir is not None):
         raise DensebenchError("--out and --show-dir write the predictions of segmentation recipes alone.")
-    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
+    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir, options.mini)
     content = read_checkpoint(file)
     trained = content.get("meta", {}).get("densebench", {})
     require_same_architecture(recipe, trained, file)
@@ -136,6 +136,7 @@ def test(
                 command,
                 checkpoint_sha256=file_sha256(file),
                 weights_matched_percent=report.matched_percent,
+                starting_weights_matched_percent=trained.get(MATCHED_PERCENT),
                 dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
                 seed=content.get("meta", {}).get("seed"),
@@ -211,15 +212,20 @@ def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classe
 
     `images` are names relative to the data root, so that records of different machines pair up.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part.npz")
-    np.savez_compressed(
-        temporary,
-        images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
-        classes=np.array(classes),
-        **{key: values for key, values in per_image.items() if key != "images"},
-    )
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            temporary,
+            images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
+            classes=np.array(classes),
+            **{key: values for key, values in per_image.items() if key != "images"},
+        )
+        temporary.replace(path)
+    except OSError as error:
+        raise DensebenchError(f"{path} cannot be written ({error.strerror}); make room and test again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class RunCostHook(Hook):
