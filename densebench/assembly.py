@@ -87,7 +87,7 @@ def assemble(
         "test_evaluator": evaluator,
         "train_cfg": train_loop,
         "val_cfg": {"type": "ValLoop"},
-        "test_cfg": {"type": "TestLoop", "fp16": amp},
+        "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": _optim_wrapper(description["optim_wrapper"], batch.accumulation, amp),
         "param_scheduler": schedule.param_scheduler(description["schedule"], batch.accumulation),
         "custom_hooks": [

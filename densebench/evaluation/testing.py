@@ -7,6 +7,7 @@ import math
 import resource
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from densebench.cost.count import build_for_counting, flops_by_part, params_m, p
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
+from densebench.engine.amp import amp_dtype, low_precision
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
 from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
@@ -106,7 +108,8 @@ def test(
     runner.register_hook(cost)
     if out_dir is not None or show_dir is not None:
         runner.register_hook(PredictionFilesHook(out_dir, show_dir, dataset.layout))
-    metrics = runner.test()
+    with precision(unwrapped(runner), options.amp):
+        metrics = runner.test()
     if runner.rank != 0:
         return TestResult(metrics, Path())
 
@@ -205,6 +208,13 @@ def unwrapped(runner: Runner) -> nn.Module:
     while isinstance(getattr(model, "module", None), nn.Module):
         model = model.get_submodule("module")
     return model
+
+
+def precision(model: nn.Module, amp: bool) -> AbstractContextManager[None]:
+    """--amp: the network's parts in low precision, all else in fp32."""
+    if not amp:
+        return nullcontext()
+    return low_precision(model, amp_dtype(next(model.parameters()).device.type))
 
 
 def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
