@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from densebench.errors import DensebenchError, original_text
+
+# Wherever a run writes, and it writes in many places: no space, no quota, a file larger than allowed.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
@@ -20,6 +24,12 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
         if arguments.debug:
             raise
         print(f"{parser.prog}: {original_text(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if arguments.debug or error.errno not in FULL_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"{parser.prog}: {error.strerror}{where}; make room and start again.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)

@@ -1,5 +1,7 @@
 """--resume: a stopped run goes on as if it had not been stopped, or says why it cannot."""
 
+import argparse
+import errno
 import resource
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from densebench import cli
 from densebench.checkpoint import read_checkpoint
 from densebench.data import mini
 from densebench.engine.resuming import Start, require_same_run
@@ -127,6 +130,19 @@ def test_a_full_disk_is_one_message_and_leaves_no_half_file(tiny_recipe: Path, t
     result = train(tiny_recipe, "--mini", "--mini-iters", 1, "--work-dir", tmp_path, preexec=limit)
     fails(result, f"{tmp_path / 'iter_1.pth'} cannot be written", "Make room")
     assert not list(tmp_path.glob("*.pth")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_one_message_wherever_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(arguments: argparse.Namespace) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run/last_checkpoint")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as found:
+        patch.setattr(sys, "argv", ["tool"])
+        cli.run(argparse.ArgumentParser(prog="tool"), main)
+    assert found.value.code == 1
+    assert (
+        capsys.readouterr().err == "tool: No space left on device at run/last_checkpoint; make room and start again.\n"
+    )
 
 
 @pytest.mark.parametrize(("override", "option"), [("work_dir=x", "--work-dir"), ("randomness.seed=1", "--seed")])
