@@ -22,7 +22,8 @@ def process_group(launcher: str) -> Iterator[str]:
     process at its exit that still holds a connection, and torchrun ends all others when one fails.
 
     Raises:
-        DensebenchError: the launcher's variables make no sense, more processes than GPUs, or no meeting.
+        DensebenchError: the launcher's variables make no sense, more processes than GPUs, no meeting, or one of the
+            others ended.
     """
     if launcher == "none":
         this_process(launcher)
@@ -37,9 +38,15 @@ def process_group(launcher: str) -> Iterator[str]:
         yield "pytorch"
         if distributed.is_initialized():
             distributed.barrier()
-    finally:
-        if distributed.is_initialized():
             distributed.destroy_process_group()
+    except BaseException as error:
+        # NCCL's farewell waits for the others, who may not come; gloo's does not.
+        if distributed.is_initialized() and distributed.get_backend() == "gloo":
+            distributed.destroy_process_group()
+        if isinstance(error, RuntimeError) and "gloo" in str(error):
+            message = "Another process of this run ended before its time; its own message says why."
+            raise DensebenchError(message) from error
+        raise
 
 
 def device_index(local_rank: int, num_devices: int, launcher: str) -> int:

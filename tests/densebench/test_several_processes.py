@@ -125,3 +125,25 @@ def test_processes_leave_together(tmp_path: Path) -> None:
         result = run([*TORCHRUN, str(program), str(written)], tmp_path)
         assert result.returncode == 0, (attempt, result.stderr)
         assert written.exists()
+
+
+FAILING = """
+import argparse
+from densebench import cli
+from densebench.engine.distributed import is_main_process, process_group
+from densebench.errors import DensebenchError
+def main(arguments):
+    with process_group("slurm"):
+        if is_main_process():
+            raise DensebenchError("the disk is full")
+cli.run(argparse.ArgumentParser(prog="tool"), main)
+"""
+
+
+def test_the_failure_of_one_is_told_once(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(FAILING)
+    first, second = run_under_slurm([sys.executable, str(program)], tmp_path)
+    assert first[0] == second[0] == 1
+    assert first[2] == "tool: the disk is full\n"
+    assert "Another process of this run ended" in second[2] and "Traceback" not in second[2]
