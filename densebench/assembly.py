@@ -45,7 +45,7 @@ def assemble(
             f"The recipe's model lacks what {description['method']} needs: {reason(error)}. Start from a file in "
             "configs/_base_/methods/."
         ) from error
-    if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    if not (torch.cuda.is_available() and batch.world_size > 1):
         model = _without_sync_bn(model)
     resolved: dict[str, Any] = {
         "default_scope": task.scope,
@@ -95,12 +95,13 @@ def assemble(
         "test_evaluator": evaluator,
         "train_cfg": train_loop,
         "val_cfg": {"type": "ValLoop"},
-        "test_cfg": {"type": "TestLoop", "fp16": amp},
+        "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": _optim_wrapper(description["optim_wrapper"], batch.accumulation, amp),
         "param_scheduler": schedule.param_scheduler(description["schedule"], batch.accumulation),
         "custom_hooks": [
             {"type": "StartingWeightsHook", "weights": _plain(asdict(weights)), "allow_partial": allow_partial},
             {"type": "CheckpointIdentityHook", "identity": identity},
+            {"type": "RandomStateHook"},
         ],
         "default_hooks": {
             "timer": {"type": "IterTimerHook"},

@@ -93,10 +93,10 @@ class LoadReport:
         )
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, lazily: bool = False) -> dict[str, Any]:
     """The content of a `.pth` or `.safetensors` file on the CPU; nothing in it is ever executed.
 
-    A safetensors file comes back as {"state_dict": ...}.
+    A safetensors file comes back as {"state_dict": ...}. Read `lazily`, a tensor stays on the disk until it is used.
 
     Raises:
         DensebenchError: no such file, a truncated file, or a pickle that holds more than tensors and plain values.
@@ -107,10 +107,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return {"state_dict": _read_safetensors(path)}
     try:
+        # Only torch's newer format, a zip file, can be mapped into memory.
+        mmap = lazily and zipfile.is_zipfile(path)
         with warnings.catch_warnings():
             # On pickles of other protocols and on TorchScript, which the error tells as well.
             warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (
         pickle.UnpicklingError,
         RuntimeError,

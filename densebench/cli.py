@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
+import errno
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from densebench.errors import DensebenchError, original_text
+
+# Wherever a run writes, and it writes in many places: no space, no quota, a file larger than allowed.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 if TYPE_CHECKING:
     from densebench.recipe import RunOptions
@@ -25,6 +28,12 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
         if arguments.debug:
             raise
         print(f"{parser.prog}: {original_text(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if arguments.debug or error.errno not in FULL_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"{parser.prog}: {error.strerror}{where}; make room and start again.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
@@ -101,18 +110,3 @@ def cfg_options(pairs: list[str]) -> dict[str, Any]:
             raise DensebenchError(f"--cfg-options takes key=value pairs, found '{pair}'.")
         options[key] = DictAction._parse_iterable(value)
     return options
-
-
-def world_size(launcher: str) -> int:
-    """How many processes the launcher started.
-
-    Raises:
-        DensebenchError: the launcher's variables are not set.
-    """
-    variable = {"none": None, "pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[launcher]
-    if variable is None:
-        return 1
-    if variable not in os.environ:
-        starter = "torchrun --nproc_per_node N tools/..." if launcher == "pytorch" else "srun python tools/..."
-        raise DensebenchError(f"--launcher {launcher} expects ${variable}, which is not set; start with: {starter}")
-    return int(os.environ[variable])

@@ -29,13 +29,13 @@ REQUIRED_PARTS = (
     "test_ss",
 )
 
-_PROTOCOL = ("scale", "ratios", "flip", "mode", "crop_size", "stride")
+_PROTOCOL = ("scale", "scales", "ratios", "flip", "mode", "crop_size", "stride")
 
 # The dictionaries that densebench itself reads, with all that each may hold. What else a description holds are
 # arguments of registered classes, which building these checks.
 OWN_PARTS: dict[str, tuple[str, ...]] = {
     "schedule": ("name", "iterations", "epochs", "warmup", "poly", "steps"),
-    "schedule.warmup": ("iterations", "ratio"),
+    "schedule.warmup": ("iterations", "ratio", "kind"),
     "schedule.poly": ("power", "min_lr"),
     "schedule.steps": ("at", "factor"),
     "test_ss": _PROTOCOL,
@@ -43,6 +43,8 @@ OWN_PARTS: dict[str, tuple[str, ...]] = {
     "pretrained": ("name", "url", "sha256"),
     "mini": ("iterations", "total_batch"),
 }
+
+OPTIONAL = ("kind",)  # of a warm-up: linear where it is not said
 
 
 def find_config(name: str) -> Path:
@@ -133,7 +135,8 @@ def _require_schedule(schedule: Mapping[str, Any]) -> None:
             )
     for name in ("warmup", "poly", "steps"):
         part = schedule.get(name)
-        missing = [key for key in OWN_PARTS[f"schedule.{name}"] if part is not None and key not in part]
+        needed = [key for key in OWN_PARTS[f"schedule.{name}"] if key not in OPTIONAL]
+        missing = [key for key in needed if part is not None and key not in part]
         if missing or (part is None and name == "warmup"):
             raise DensebenchError(f"schedule.{name} lacks {', '.join(missing) or 'everything'}.")
 
@@ -144,6 +147,8 @@ def _require_protocol(name: str, protocol: Mapping[str, Any] | None) -> None:
     mode = protocol.get("mode", "whole")
     if mode not in ("whole", "slide"):
         raise DensebenchError(f"{name}.mode={mode}: whole or slide was expected.")
-    needed = ("scale", "ratios", "flip") + (("crop_size", "stride") if mode == "slide" else ())
+    # Either one scale and ratios of it, or the scales themselves.
+    sizes = ("scales",) if "scales" in protocol else ("scale", "ratios")
+    needed = (*sizes, "flip", *(("crop_size", "stride") if mode == "slide" else ()))
     if missing := [key for key in needed if key not in protocol]:
         raise DensebenchError(f"{name} lacks {', '.join(missing)}, which a test of mode {mode} needs.")

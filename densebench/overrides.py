@@ -46,6 +46,15 @@ FIXED = {
     "mini": "use --mini-iters N and total_batch=N",
 }
 
+# More hangs on these than the entry of the resolved config: set there alone, they would split a run.
+OPTIONS_OF_THEIR_OWN = {
+    "work_dir": "--work-dir",
+    "resume": "--resume",
+    "load_from": "--pretrained",
+    "launcher": "--launcher",
+    "randomness.seed": "--seed",
+}
+
 
 def split_overrides(
     description: Mapping[str, Any], options: Mapping[str, Any]
@@ -89,8 +98,11 @@ def apply_late(config: Config, options: dict[str, Any], description: Mapping[str
     """Overrides of the resolved config, such as `default_hooks.logger.interval=10`.
 
     Raises:
-        DensebenchError: neither the recipe nor the resolved config has such a part, or it has parts of its own.
+        DensebenchError: neither the recipe nor the resolved config has such a part, or an option of its own sets it.
     """
+    for key, option in OPTIONS_OF_THEIR_OWN.items():
+        if key in options:
+            raise DensebenchError(f"--cfg-options {key}={options[key]}: set it with {option}, which all parts follow.")
     # Without data the resolved config is the model alone, and options about the rest have nothing to say.
     known = {*config, *(() if with_data else RESOLVED_PARTS)}
     if unknown := [key for key in options if key.split(".")[0] not in known]:

@@ -15,6 +15,7 @@ import densebench.data.loading  # noqa: E402
 import densebench.engine.amp  # noqa: E402
 import densebench.engine.hooks  # noqa: E402
 import densebench.engine.layer_decay  # noqa: E402
+import densebench.engine.random_state  # noqa: E402
 import densebench.evaluation.iou  # noqa: E402
 import densebench.evaluation.multi_scale  # noqa: E402
 

@@ -30,19 +30,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
     from densebench.evaluation.testing import test
 
-    cli.world_size(arguments.launcher)  # says at once where the launcher's variables are missing
-    test(
-        cli.run_options(arguments, pretrained="none"),
-        arguments.checkpoint,
-        multi_scale=arguments.aug_test,
-        command=sys.argv,
-        out_dir=arguments.out,
-        show_dir=arguments.show_dir,
-        merge=not arguments.no_merge,
-        launcher=arguments.launcher,
-    )
+    with process_group(arguments.launcher) as launcher:
+        test(
+            cli.run_options(arguments, pretrained="none"),
+            arguments.checkpoint,
+            multi_scale=arguments.aug_test,
+            command=sys.argv,
+            out_dir=arguments.out,
+            show_dir=arguments.show_dir,
+            merge=not arguments.no_merge,
+            launcher=launcher,
+        )
 
 
 if __name__ == "__main__":

@@ -26,13 +26,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
+    from densebench.engine.launchers import this_process
     from densebench.engine.training import dry_run, train
 
-    options = cli.run_options(arguments, world_size=cli.world_size(arguments.launcher))
+    options = cli.run_options(arguments, world_size=this_process(arguments.launcher).world_size)
     if arguments.dry_run:
         dry_run(options)
     else:
-        train(options, resume=arguments.resume, launcher=arguments.launcher)
+        with process_group(arguments.launcher) as launcher:
+            train(options, resume=arguments.resume, launcher=launcher)
 
 
 if __name__ == "__main__":

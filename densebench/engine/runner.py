@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from densebench.building import require_optimizer, told
-from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of, training_facts
+from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
+from densebench.engine.resuming import WAYS_OUT, require_resumable, require_same_schedule
+from densebench.engine.work_dir import PARTIAL
 from densebench.errors import DensebenchError
 
 
@@ -50,6 +53,13 @@ class SafeRunner(Runner):
             return wrapped
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """As mmengine's; processes exchange their results in the work dir, not in a folder left in the current one."""
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            metric.collect_dir = str(Path(self.work_dir) / f".results-{self.timestamp}")
+        return built
+
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load the model's whole state from a checkpoint of ours; mmengine's `resume` goes through here too.
 
@@ -60,7 +70,7 @@ class SafeRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         report = load_state(model, state_dict_of(checkpoint))
-        require_match(report, filename, "the model", min_percent=100.0, allow_partial=False)
+        require_match(report, filename, "the model", min_percent=100.0, allow_partial=False, way_out=f"{WAYS_OUT}.")
         if self._resume:
             require_resumable(checkpoint, filename)
             require_same_schedule(checkpoint, self.cfg.param_scheduler, filename)
@@ -69,41 +79,20 @@ class SafeRunner(Runner):
         return checkpoint
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As mmengine's, but a run that is stopped while writing leaves no half file under the final name."""
-        partial = f".{filename}.partial"
-        super().save_checkpoint(out_dir, partial, *args, **kwargs)
-        written = Path(out_dir) / partial
-        if written.exists():  # only the main process writes
-            written.replace(Path(out_dir) / filename)
+        """As mmengine's, but a run that is stopped while writing leaves no half file under the final name.
 
-
-def require_resumable(checkpoint: dict[str, Any], filename: str) -> None:
-    """Refuse to resume from weights alone.
-
-    Raises:
-        DensebenchError: the file does not say how far its training had come, or lacks the state to go on from there.
-    """
-    training_facts(checkpoint, filename)  # refuses a `meta` that is no dictionary
-    meta = checkpoint.get("meta") or {}
-    missing = [f"meta.{key}" for key in ("epoch", "iter") if not isinstance(meta.get(key), int)]
-    missing += [key for key in ("message_hub", "optimizer", "param_schedulers") if key not in checkpoint]
-    if missing:
-        raise DensebenchError(
-            f"{filename} cannot be resumed from: it lacks {', '.join(missing)}, which a training of ours writes. Start "
-            "from its weights with --pretrained FILE in another --work-dir."
-        )
-
-
-def require_same_schedule(checkpoint: dict[str, Any], schedulers: list[dict[str, Any]], filename: str) -> None:
-    """Refuse to resume under another schedule or batch split: the schedulers' state would end the rate too early.
-
-    Raises:
-        DensebenchError: the saved schedulers end at other iterations than the config's.
-    """
-    saved = [state.get("end") for state in checkpoint.get("param_schedulers", [])]
-    wanted = [config.get("end", end) for config, end in zip(schedulers, saved, strict=False)]
-    if saved != wanted:
-        raise DensebenchError(
-            f"{filename} was trained under a schedule that ends at iterations {saved}, this run's ends at {wanted}. "
-            "Resume with the same --images-per-gpu, processes and schedule, or start anew in another --work-dir."
-        )
+        Raises:
+            DensebenchError: the file cannot be written, on a full disk for one.
+        """
+        final = Path(out_dir) / filename
+        partial = final.with_name(PARTIAL.format(filename))
+        try:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
+            if self.rank == 0:  # only the main process writes
+                partial.replace(final)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise DensebenchError(
+                f"The checkpoint {final} cannot be written ({error.strerror}). Make room, or name another --work-dir; "
+                "--resume goes on from the newest checkpoint that is there."
+            ) from error

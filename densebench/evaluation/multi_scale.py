@@ -27,7 +27,8 @@ class StreamingMultiScaleTest(BaseTTAModel):
         for view in range(num_views):
             predictions = self.module.test_step({key: value[view] for key, value in data.items()})
             for index, prediction in enumerate(predictions):
-                probabilities = prediction.seg_logits.data.softmax(dim=0)  # (classes, H, W)
+                # In fp32 under a test loop's autocast too: a sum in bfloat16 would lose the smaller views.
+                probabilities = prediction.seg_logits.data.float().softmax(dim=0)  # (classes, H, W)
                 if view == 0:
                     totals.append(probabilities)
                     samples.append(prediction)

@@ -7,6 +7,7 @@ import math
 import resource
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ from densebench.cost.count import build_for_counting, flops_by_part, params_m, p
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
+from densebench.engine.amp import amp_dtype, low_precision
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.distributed import join_process_group
-from densebench.engine.training import latest_checkpoint
+from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_model
 from densebench.leaderboard.records import new_record_path, write_record
@@ -77,7 +78,7 @@ def test(
         from densebench.engine.runner import SafeRunner
     recipe = resolve(options, protocol=kind)
     task = task_of(recipe.identity.method)
-    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
+    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir, options.mini)
     content = read_checkpoint(file)
     trained = training_facts(content, file)
     require_same_architecture(recipe, trained, file)
@@ -89,7 +90,6 @@ def test(
         if folder is not None:
             require_writable(folder, option)
 
-    join_process_group(launcher)
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:
@@ -109,7 +109,8 @@ def test(
     runner.register_hook(cost)
     if out_dir is not None or show_dir is not None:
         runner.register_hook(task.prediction_files(out_dir, show_dir, dataset.layout))
-    metrics = runner.test()
+    with precision(unwrapped(runner), options.amp):
+        metrics = runner.test()
     if runner.rank != 0:
         return TestResult(metrics, Path())
 
@@ -139,6 +140,7 @@ def test(
                 command,
                 checkpoint_sha256=file_sha256(file),
                 weights_matched_percent=report.matched_percent,
+                starting_weights_matched_percent=trained.get(MATCHED_PERCENT),
                 dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
                 generated_data=dataset.is_generated,
@@ -210,20 +212,32 @@ def unwrapped(runner: Runner) -> nn.Module:
     return model
 
 
+def precision(model: nn.Module, amp: bool) -> AbstractContextManager[None]:
+    """--amp: the network's parts in low precision, all else in fp32."""
+    if not amp:
+        return nullcontext()
+    return low_precision(model, amp_dtype(next(model.parameters()).device.type))
+
+
 def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
     """Write a metric's `per_image` arrays; what they are is told by the metric (ExactIoU, ExactCoco).
 
     `images` are names relative to the data root, so that records of different machines pair up.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part.npz")
-    np.savez_compressed(
-        temporary,
-        images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
-        classes=np.array(classes),
-        **{key: values for key, values in per_image.items() if key != "images"},
-    )
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            temporary,
+            images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
+            classes=np.array(classes),
+            **{key: values for key, values in per_image.items() if key != "images"},
+        )
+        temporary.replace(path)
+    except OSError as error:
+        raise DensebenchError(f"{path} cannot be written ({error.strerror}); make room and test again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class RunCostHook(Hook):

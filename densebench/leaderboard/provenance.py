@@ -22,6 +22,7 @@ _LABELS = {
     "peak_memory_mb": "peak memory (MB)",
     "train_peak_memory_mb": "training peak memory (MB)",
     "weights_matched_percent": "weights matched (%)",
+    "starting_weights_matched_percent": "starting weights matched (%)",
 }
 _KIND_TITLES = {"test-ss": "Single-scale test", "test-ms": "Multi-scale test", "benchmark": "Cost benchmark"}
 
