@@ -60,6 +60,7 @@ class Identity:
     dataset: str
     pretrain: str
     schedule: str
+    train_size: str  # of images in training, as published tables have it: "512x512", "480-800x1333"
     mini: bool
     total_batch: int
     images_per_gpu: int
@@ -116,6 +117,7 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         dataset=description["dataset"],
         pretrain=weights.name,
         schedule=schedule_label(description["schedule"], options),
+        train_size=task.train_size(description),
         mini=options.mini,
         total_batch=batch.total_batch,
         images_per_gpu=batch.images_per_gpu,

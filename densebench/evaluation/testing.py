@@ -131,7 +131,10 @@ def test(
             # How the checkpoint was trained is known from the checkpoint alone.
             **{key: trained.get(key) for key in ("pretrain", "schedule", "total_batch", "images_per_gpu")},
             "mini": identity.mini,
-            "protocol": dict(recipe.description[kind.replace("-", "_")]),
+            "protocol": {
+                **recipe.description[kind.replace("-", "_")],
+                **({"train_size": trained["train_size"]} if "train_size" in trained else {}),
+            },
             "metrics": recorded_metrics(metrics),
             "per_image": path.with_suffix(".npz").name,
             "cost": {**model_cost(recipe), **cost.measured(options.amp), "merged": merged},

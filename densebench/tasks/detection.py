@@ -85,6 +85,15 @@ def prediction_files(out_dir: Path | None, show_dir: Path | None, layout: str) -
     return DetectionFilesHook(out_dir, show_dir)
 
 
+def train_size(description: Mapping[str, Any]) -> str:
+    """Short sides by the long side: "480-800x1333", "640/800x1333" of two; "1024x1024 lsj" of large-scale jitter."""
+    if description.get("jitter_size"):
+        return "x".join(map(str, description["jitter_size"])) + " lsj"
+    sides = description.get("train_short_range") or description["train_short_sides"]
+    between = "/" if description.get("train_short_range") is None and len(sides) == 2 else "-"
+    return between.join(map(str, dict.fromkeys((min(sides), max(sides))))) + f"x{description['train_long_side']}"
+
+
 def result_line(metrics: Mapping[str, float]) -> str:
     """The metrics of a test in one line: AP, AP50 and AP75 of boxes and of masks."""
     kinds = [kind for kind in ("bbox", "segm") if f"{kind}_AP" in metrics]
@@ -110,5 +119,6 @@ DETECTION = Task(
     multi_scale_test=lambda protocol: {"type": "TwoPassMultiScaleDetection"} if protocol == "test-ms" else None,
     shrink_sizes=shrink_sizes,
     prediction_files=prediction_files,
+    train_size=train_size,
     result_line=result_line,
 )

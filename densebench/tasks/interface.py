@@ -38,6 +38,7 @@ class Task:
     shrink_sizes: Callable[[Description], Description]
     # folders of --out and --show-dir (None: not asked for), layout of the data set -> the hook that writes them
     prediction_files: Callable[[Path | None, Path | None, str], Hook]
+    train_size: Callable[[Description], str]  # the size of images in training, as published tables have it
     result_line: Callable[[Mapping[str, float]], str]  # metrics -> what the console says
 
     def register(self) -> None:

@@ -57,6 +57,11 @@ def prediction_files(out_dir: Path | None, show_dir: Path | None, layout: str) -
     return PredictionFilesHook(out_dir, show_dir, layout)
 
 
+def train_size(description: Mapping[str, Any]) -> str:
+    """The crops' height and width: "512x512"."""
+    return "x".join(map(str, description["crop_size"]))
+
+
 def result_line(metrics: Mapping[str, float]) -> str:
     """The metrics of a test in one line."""
     shown = ", ".join(f"{name} {metrics[name]:.2f}" for name in SEGMENTATION.metrics)
@@ -81,5 +86,6 @@ SEGMENTATION = Task(
     multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"} if protocol == "test-ms" else None,
     shrink_sizes=shrink_sizes,
     prediction_files=prediction_files,
+    train_size=train_size,
     result_line=result_line,
 )

@@ -112,7 +112,7 @@ def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path
     assert not problems
     (record,) = records
     assert record.kind == "test-ms" and record.provenance["num_images"] == 24
-    assert record.protocol == {"scales": [[640, 96], [640, 160]], "flip": True}
+    assert record.protocol == {"scales": [[640, 96], [640, 160]], "flip": True, "train_size": "77-128x213"}
     assert record.metrics["bbox_AP"] >= 0 and record.metrics["segm_AP50"] >= 0
     with np.load(record.per_image) as parts:
         assert len(parts["images"]) == 24

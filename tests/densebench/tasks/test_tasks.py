@@ -32,6 +32,9 @@ def test_the_miniature_shrinks_sizes_alike_and_keeps_the_model() -> None:
     assert config.train_dataloader.sampler.type == "InfiniteSampler" and config.train_dataloader.num_workers == 0
     assert config.train_cfg.max_iters == 36 and recipe.identity.schedule == "36it"
     full = resolve(RunOptions("mask_rcnn_convnext_t_coco", pretrained="none"), with_data=False)
+    proposals = config.model.test_cfg.rpn
+    assert (proposals.nms_pre, proposals.max_per_img) == (100, 100)
+    proposals.update(nms_pre=1000, max_per_img=1000)
     assert config.model == full.config.model
 
 
@@ -72,3 +75,19 @@ def test_a_recipe_without_a_multi_scale_protocol(tmp_path: Path, miniature_cache
     assert "test_ms" not in resolve(options).description
     with pytest.raises(DensebenchError, match="states no test-ms protocol"):
         resolve(options, protocol="test-ms")
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ("upernet_convnext_t_ade20k", "512x512"),
+        ("upernet_convnext_b_ade20k_in22k", "640x640"),
+        ("mask_rcnn_convnext_t_coco", "480-800x1333"),
+        ("mask_rcnn_resnet50_coco_1x", "800x1333"),
+        ("mask_rcnn_resnet50_coco", "640-800x1333"),
+        ("fcos_resnet50_coco", "640/800x1333"),
+        ("mask_rcnn_convnextv2_base_coco_fcmae", "1024x1024 lsj"),
+    ],
+)
+def test_training_sizes_read_as_in_published_tables(config: str, size: str) -> None:
+    assert resolve(RunOptions(config, pretrained="none"), with_data=False).identity.train_size == size
