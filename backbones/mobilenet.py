@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from backbones.layers.large_kernel import LargeKernelConv2d
-from backbones.layers.reparameterization import fold_batch_norm, pad_kernel
+from backbones.layers.reparameterization import fold_batch_norm, fold_norm_after, pad_kernel
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -58,15 +58,16 @@ class DepthwiseConv(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Replace both kernels and their BNs by one kernel with a bias, equal to them in evaluation mode."""
-        if self.small is None or isinstance(self.norm, nn.Identity):
+        """Replace the kernels and their BNs by one kernel with a bias, equal to them in evaluation mode."""
+        if isinstance(self.norm, nn.Identity):
             return
         weight, bias = fold_batch_norm(self.conv, self.norm)
-        small_weight, small_bias = fold_batch_norm(*self.small)
+        if self.small is not None:
+            small_weight, small_bias = fold_batch_norm(*self.small)
+            weight, bias = weight + pad_kernel(small_weight, weight.shape[-1]), bias + small_bias
         old = self.conv
         self.conv = _depthwise(len(weight), weight.shape[-1], old.stride[0], old.dilation[0], bias=True).to(old.weight)
-        weight = weight + pad_kernel(small_weight, weight.shape[-1])
-        self.conv.load_state_dict({"weight": weight, "bias": bias + small_bias})
+        self.conv.load_state_dict({"weight": weight, "bias": bias})
         self.conv.requires_grad_(old.weight.requires_grad).train(old.training)
         self.norm, self.small = nn.Identity(), None
 
@@ -201,14 +202,19 @@ class DenseMobileNetV2(PyramidBackbone):
                 outputs.append(x)
         return tuple(outputs)
 
-    def merge_reparameterization(self) -> None:
-        """Merge the parallel kernels and the BNs beside them, in place, for testing and deployment.
+    def merge_reparameterization(self, fold_norms: bool = True) -> None:
+        """Merge the parallel kernels into the larger ones, and all BNs into convolutions, in place, for testing.
 
-        Outputs in evaluation mode stay the same; a second call, or one on a variant without them, changes nothing.
+        Outputs in evaluation mode stay the same; a second call changes nothing.
+
+        Args:
+            fold_norms: False merges the parallel kernels and the BNs beside them alone.
         """
         for module in list(self.modules()):
-            if isinstance(module, DepthwiseConv):
+            if isinstance(module, DepthwiseConv) and (fold_norms or module.small is not None):
                 module.merge()
+            elif isinstance(module, nn.Sequential) and hasattr(module, "conv") and fold_norms:
+                fold_norm_after(module, "norm")
 
     def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
         """Depth of a parameter for learning-rate decay; no published recipe of MobileNetV2 has it.
@@ -275,12 +281,7 @@ def name_from_torchvision(name: str) -> str | None:
 
 
 def _depthwise(channels: int, kernel_size: int, stride: int, dilation: int, bias: bool) -> nn.Conv2d:
-    if stride == dilation == 1:
-        return LargeKernelConv2d(channels, kernel_size, bias=bias)
-    padding = dilation * (kernel_size // 2)
-    return nn.Conv2d(
-        channels, channels, kernel_size, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=bias
-    )
+    return LargeKernelConv2d(channels, kernel_size, bias=bias, stride=stride, dilation=dilation)
 
 
 def _conv_norm(convolution: nn.Conv2d) -> nn.Sequential:
