@@ -27,6 +27,7 @@ from timm.layers import DropPath, make_divisible
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
+from backbones.layers.checkpointing import run_layers
 from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.layers.reparameterization import fold_batch_norm, fold_norm_after, pad_kernel
 from backbones.pyramid import PyramidBackbone
@@ -139,6 +140,7 @@ class DenseMobileNetV2(PyramidBackbone):
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         output_stride: 8 or 16 keep the maps of the last stages at this stride. As in mmseg, whose defaults RepLKNet's
             runs on Cityscapes follow, only the first block of each of these stages is dilated.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: levels that are returned.
         frozen_stages: see `PyramidBackbone`; a stage is what works for one level, and the stem has the first block.
     """
@@ -152,6 +154,7 @@ class DenseMobileNetV2(PyramidBackbone):
         width: float = 1.0,
         drop_path_rate: float = 0.0,
         output_stride: int = 32,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
@@ -159,6 +162,7 @@ class DenseMobileNetV2(PyramidBackbone):
         kernel_sizes = [kernel_size] * len(STAGES)
         kernel_sizes[-1] = last_kernel_size or kernel_size
         channels = [make_divisible(channels * width, 8) for _, channels, _, _ in STAGES]
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(channels[OUTPUT_STAGES[index]] for index in self.out_indices)
         self.out_strides = tuple(min(4 * 2**index, output_stride) for index in self.out_indices)
@@ -197,7 +201,7 @@ class DenseMobileNetV2(PyramidBackbone):
         x = relu6(self.stem(x))
         outputs = []
         for index, stage in enumerate(self.stages):
-            x = stage(x)
+            x = run_layers(stage.children(), x, self.use_checkpoint and self.training)
             if index in OUTPUT_STAGES and OUTPUT_STAGES.index(index) in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
+from backbones.layers.checkpointing import run_layers
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -36,6 +37,7 @@ class DenseResNet(PyramidBackbone):
         output_stride: 8 or 16 keep the maps of the last stages at this stride, by dilation (DeepLabV3+).
         deep_stem: three 3x3 convolutions for the 7x7 (ResNet-C, the ResNet of mmseg's recipes).
         norm_eval: batch norms keep their statistics (mmdet's recipes); their weights train.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`; mmdet's recipes freeze 1.
     """
@@ -49,12 +51,14 @@ class DenseResNet(PyramidBackbone):
         output_stride: int = 32,
         deep_stem: bool = False,
         norm_eval: bool = False,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
         self.norm_eval = norm_eval
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(256 * 2**index for index in self.out_indices)
         self.out_strides = tuple(min(4 * 2**index, output_stride) for index in self.out_indices)
@@ -80,7 +84,7 @@ class DenseResNet(PyramidBackbone):
             x = self.get_submodule(name)(x)
         outputs = []
         for index, name in enumerate(STAGES):
-            x = self.get_submodule(name)(x)
+            x = run_layers(self.get_submodule(name).children(), x, self.use_checkpoint and self.training)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)

@@ -176,6 +176,19 @@ def test_equals_torch_by_the_measured_choice() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
+def test_trains_in_a_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, "fourier")
+    ours, theirs = pair(7)
+    x = torch.randn(2, 3, 9, 10)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        nn.parallel.DistributedDataParallel(ours)(x).square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-3)
+
+
 def test_pickled_and_without_images() -> None:
     layer = LargeKernelConv2d(3, 9)
     x = torch.randn(1, 3, 12, 12)
