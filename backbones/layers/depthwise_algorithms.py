@@ -32,21 +32,31 @@ class Pass(enum.Enum):
 LAYOUTS = {Algorithm.CONTIGUOUS: torch.contiguous_format, Algorithm.CHANNELS_LAST: torch.channels_last}
 
 
-def candidates(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Algorithm, ...]:
-    """The algorithms that can compute a pass and may be the best, likely ones first."""
-    fourier = [Algorithm.FOURIER] if geometry.is_dense else []
+# The largest kernel that oneDNN has a depthwise convolution for in (N, C, H, W); for larger ones torch falls back to a
+# matrix product per channel, tens of times slower.
+MAX_CONTIGUOUS_KERNEL = 13
+
+
+def possible(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Algorithm, ...]:
+    """The algorithms that can compute a pass."""
+    found = [Algorithm.FOURIER] if geometry.is_dense else []
     if step is Pass.BOTH_GRADIENTS:
-        return tuple(fourier)
-    if step is Pass.FORWARD:
-        return (*fourier, Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS)
-    if step is Pass.INPUT_GRADIENT:
-        correlation = [Algorithm.CORRELATION] if can_correlate_input_gradient(weight, geometry) else []
-        return (*fourier, *correlation, Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS)
-    # A kernel of the map's size is no case that GPU libraries are made for; torch's own weight gradient on the CPU is
-    # slow in both layouts.
-    if x.device.type == "cpu":
-        return (*fourier, Algorithm.CORRELATION, Algorithm.CONTIGUOUS)
-    return (*fourier, Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS)
+        return tuple(found)
+    if step is Pass.WEIGHT_GRADIENT or (step is Pass.INPUT_GRADIENT and can_correlate_input_gradient(weight, geometry)):
+        found.append(Algorithm.CORRELATION)
+    return (*found, Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS)
+
+
+def candidates(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Algorithm, ...]:
+    """Those of the possible algorithms that may be the best, so that no time is lost on measuring the others."""
+    hopeless: set[Algorithm] = set()
+    if x.device.type == "cpu" and step is Pass.WEIGHT_GRADIENT:
+        hopeless = {Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS}  # the fallback at any size, in both layouts
+    elif x.device.type == "cpu" and max(weight.shape[2:]) > MAX_CONTIGUOUS_KERNEL:
+        hopeless = {Algorithm.CONTIGUOUS}
+    elif x.device.type != "cpu" and step is Pass.WEIGHT_GRADIENT:
+        hopeless = {Algorithm.CORRELATION}  # kernels of a map's size are no case that GPU libraries are made for
+    return tuple(algorithm for algorithm in possible(step, x, weight, geometry) if algorithm not in hopeless)
 
 
 def run_forward(algorithm: Algorithm, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -24,11 +24,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from backbones.layers.depthwise_algorithms import Algorithm, Pass, candidates, run_forward, run_gradients
+from backbones.layers.depthwise_algorithms import (
+    MAX_CONTIGUOUS_KERNEL,
+    Algorithm,
+    Pass,
+    candidates,
+    possible,
+    run_forward,
+    run_gradients,
+)
 from backbones.layers.direct_convolution import Geometry, memory_format
 
 SETTING = "DENSEBENCH_LARGE_KERNEL"
-# The slowest candidate reaches some 2e9 a second on two cores.
+# The slowest candidate that is left reaches some 5e9 a second on a core.
 MEASURED_PRODUCTS = 2**28
 MAX_SIDE = 512  # larger maps are timed at this size: all algorithms are linear in the area by then
 # The rule's algorithm stays unless another one is faster by this factor: noise should not make the choice.
@@ -85,15 +93,14 @@ def rule(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> Algorithm
     """The fixed choice, from timings on CPUs with AVX-512; on other devices torch's own convolution as it is."""
     if x.device.type != "cpu":
         return Algorithm.CONTIGUOUS
-    possible = candidates(step, x, weight, geometry)
-    kernel = min(weight.shape[2:])
-    if Algorithm.FOURIER in possible and kernel >= 25 and _side(x) >= 64:
+    timed = candidates(step, x, weight, geometry)
+    if Algorithm.FOURIER in timed and min(weight.shape[2:]) >= 25 and _side(x) >= 64:
         return Algorithm.FOURIER
     if step is Pass.WEIGHT_GRADIENT:
         return Algorithm.CORRELATION
-    if kernel <= 13 and memory_format(x) is torch.contiguous_format:
+    if max(weight.shape[2:]) <= MAX_CONTIGUOUS_KERNEL and memory_format(x) is torch.contiguous_format:
         return Algorithm.CONTIGUOUS
-    return Algorithm.CORRELATION if Algorithm.CORRELATION in possible else Algorithm.CHANNELS_LAST
+    return Algorithm.CORRELATION if Algorithm.CORRELATION in timed else Algorithm.CHANNELS_LAST
 
 
 def _choose(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Algorithm, float | None]:
@@ -102,7 +109,7 @@ def _choose(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[
     names = [algorithm.value for algorithm in Algorithm]
     if setting not in ("measured", "rule", *names):
         raise ValueError(f"{SETTING} is one of measured, rule, {', '.join(names)}, not '{setting}'.")
-    if setting in names and Algorithm(setting) in candidates(step, x, weight, geometry):
+    if setting in names and Algorithm(setting) in possible(step, x, weight, geometry):
         return Algorithm(setting), None
     by_rule = rule(step, x, weight, geometry)
     is_capturing = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()

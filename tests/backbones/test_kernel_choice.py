@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones.layers import kernel_choice
-from backbones.layers.depthwise_algorithms import Algorithm, Pass, candidates
+from backbones.layers.depthwise_algorithms import Algorithm, Pass, candidates, possible
 from backbones.layers.direct_convolution import Geometry
 from backbones.layers.kernel_choice import SETTING, choose_forward, choose_gradients
 from backbones.layers.large_kernel import LargeKernelConv2d
@@ -88,7 +88,7 @@ def test_a_fixed_choice_measures_nothing(
     expected = Algorithm.CONTIGUOUS if setting == "contiguous" else Algorithm.FOURIER
     assert choose_forward(x, weight, SAME) is expected
     assert choose_gradients(x, weight, SAME, True, True) == (expected, expected)
-    assert choose_forward(x, weight, STRIDED) in candidates(Pass.FORWARD, x, weight, STRIDED)
+    assert choose_forward(x, weight, STRIDED) in possible(Pass.FORWARD, x, weight, STRIDED)
     assert not measured
 
 
@@ -107,6 +107,17 @@ def test_measuring_times_every_candidate_and_leaves_the_generator_alone() -> Non
         assert all(0 < value < 60 for value in seconds.values())
         assert kernel_choice.measured_seconds(problem) is seconds
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_torchs_fallback_is_never_timed() -> None:
+    for step in (Pass.FORWARD, Pass.INPUT_GRADIENT, Pass.WEIGHT_GRADIENT):
+        assert Algorithm.CONTIGUOUS not in candidates(step, *tensors(kernel=31), SAME)
+        assert Algorithm.CONTIGUOUS in possible(step, *tensors(kernel=31), SAME)
+    assert Algorithm.CONTIGUOUS in candidates(Pass.FORWARD, *tensors(kernel=13), SAME)
+    # Something is left wherever FFT cannot be used.
+    for step in (Pass.FORWARD, Pass.INPUT_GRADIENT, Pass.WEIGHT_GRADIENT):
+        x, weight = tensors(kernel=31)
+        assert kernel_choice.rule(step, x, weight, STRIDED) in candidates(step, x, weight, STRIDED)
 
 
 def test_other_devices_start_from_torchs_own() -> None:
