@@ -3,8 +3,8 @@
 Real transforms of sizes that factor well; both gradients share the spectrum of the output's gradient. Large maps are
 cut into tiles whose transforms fit the processor's caches, and channels are taken in groups, so that the work space
 stays below `WORKSPACE_BYTES` (one channel of one tile, at most 0.7 MB in float32, is the least that is taken). Spectra
-are not kept from the forward to the backward pass: they take more memory than the map that autograd keeps, to save a
-fifth of the time. Half precision is computed in float32.
+are not kept from the forward to the backward pass: they take more memory than the map that autograd keeps, to save two
+transforms of eight. Half precision is computed in float32.
 """
 
 from __future__ import annotations

@@ -50,9 +50,11 @@ def test_what_makes_a_problem(measured: list[kernel_choice.Problem]) -> None:
     choose_forward(x, weight, SAME)
     choose_forward(x.contiguous(memory_format=torch.channels_last), weight, SAME)
     choose_forward(x.bfloat16(), weight.bfloat16(), SAME)
-    choose_forward(*tensors(kernel=13), SAME)
+    choose_forward(*tensors(kernel=17), SAME)
     choose_forward(*tensors(side=64), SAME)
     choose_forward(x, weight, STRIDED)
+    assert len(measured) == 6
+    choose_forward(*tensors(kernel=13), SAME)  # by the rule
     assert len(measured) == 6
     choose_forward(*tensors(side=800, channels=20, images=2), SAME)
     assert measured[-1].side == 512 and measured[-1].channels == 16 and measured[-1].images == 1
@@ -68,10 +70,10 @@ def test_gradients_share_an_algorithm_where_that_is_faster(measured: list[kernel
 def test_the_rule_stays_where_the_difference_is_noise(
     measured: list[kernel_choice.Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, weight = tensors(side=16, kernel=7)
-    assert kernel_choice.rule(Pass.FORWARD, x, weight, SAME) is Algorithm.CONTIGUOUS
-    for contiguous, chosen in ((1.1, Algorithm.CONTIGUOUS), (1.5, Algorithm.FOURIER)):
-        times = {Algorithm.FOURIER: 1.0, Algorithm.CONTIGUOUS: contiguous}
+    x, weight = tensors(side=16, kernel=17)
+    assert kernel_choice.rule(Pass.FORWARD, x, weight, SAME) is Algorithm.CHANNELS_LAST
+    for channels_last, chosen in ((1.1, Algorithm.CHANNELS_LAST), (1.5, Algorithm.FOURIER)):
+        times = {Algorithm.FOURIER: 1.0, Algorithm.CHANNELS_LAST: channels_last}
         monkeypatch.setattr(kernel_choice, "measured_seconds", lambda problem, times=times: times)
         assert choose_forward(x, weight, SAME) is chosen
 
