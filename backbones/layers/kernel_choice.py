@@ -130,7 +130,8 @@ def _problem(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> Probl
     reach = max(geometry.dilation[i] * (kernel[i] - 1) + 1 - 2 * geometry.padding[i] for i in (0, 1))
     side = max(side, reach)  # rounding must not leave less than an unpadded kernel needs
     products = side * side * kernel[0] * kernel[1]
-    channels = min(_power_of_two(weight.shape[0]), max(16, _power_of_two(MEASURED_PRODUCTS // products)))
+    # 32 at least: with 16, oneDNN has no fast bfloat16 convolution, which real layers have.
+    channels = min(_power_of_two(weight.shape[0]), max(32, _power_of_two(MEASURED_PRODUCTS // products)))
     images = min(_power_of_two(x.shape[0]), max(1, _power_of_two(MEASURED_PRODUCTS // (products * channels))))
     return Problem(
         step=step,
