@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
+from backbones.layers.checkpointing import run_layers
 from backbones.layers.norm import synchronize_norms
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
@@ -41,6 +42,7 @@ class DenseResNet(PyramidBackbone):
         norm_eval: batch norms keep their statistics (mmdet's recipes); their weights train.
         norm_frozen: the weights of batch norms do not train either.
         use_sync_bn: SyncBN (mmseg's recipes); where there is no process group or no GPU it is BN.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`; mmdet's recipes freeze 1.
     """
@@ -57,12 +59,14 @@ class DenseResNet(PyramidBackbone):
         norm_eval: bool = False,
         norm_frozen: bool = False,
         use_sync_bn: bool = False,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
         self.norm_eval = norm_eval
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(256 * 2**index for index in self.out_indices)
         self.out_strides = tuple(min(4 * 2**index, output_stride) for index in self.out_indices)
@@ -98,7 +102,7 @@ class DenseResNet(PyramidBackbone):
             x = self.get_submodule(name)(x)
         outputs = []
         for index, name in enumerate(STAGES):
-            x = self.get_submodule(name)(x)
+            x = run_layers(self.get_submodule(name).children(), x, self.use_checkpoint and self.training)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)

@@ -22,6 +22,7 @@ import torch
 from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 
+from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.registry import register
 from backbones.staged import StagedConvNet
 
@@ -154,6 +155,7 @@ class RoadmapBackbone(StagedConvNet):
     Args:
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         layer_scale_init_value: of ConvNeXt's recipe (1e-6 on ImageNet, 1.0 downstream); the roadmap leaves it out.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`.
     """
@@ -163,6 +165,7 @@ class RoadmapBackbone(StagedConvNet):
         step: Step,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
@@ -170,6 +173,7 @@ class RoadmapBackbone(StagedConvNet):
         self.depths = step.depths
         widths = [step.width * 2**index for index in range(len(step.depths))]
         channels = widths if step.inverted else [4 * width for width in widths]
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(channels[index] for index in self.out_indices)
         self.out_strides = tuple(4 * 2**index for index in self.out_indices)
@@ -222,15 +226,10 @@ def _stem(step: Step) -> nn.Sequential:
 
 
 def _spatial(step: Step, channels: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(
-        channels,
-        channels,
-        step.kernel_size,
-        stride=stride,
-        padding=step.kernel_size // 2,
-        groups=channels if step.depthwise else 1,
-        bias=step.layer_norm,  # the authors' code gives the blocks biases with LN, not with BN
-    )
+    bias = step.layer_norm  # the authors' code gives the blocks biases with LN, not with BN
+    if step.depthwise:
+        return LargeKernelConv2d(channels, step.kernel_size, bias=bias, stride=stride)
+    return nn.Conv2d(channels, channels, step.kernel_size, stride=stride, padding=step.kernel_size // 2, bias=bias)
 
 
 def _norm(step: Step, channels: int) -> nn.Module:
