@@ -17,5 +17,6 @@ import densebench.engine.hooks  # noqa: E402
 import densebench.engine.layer_decay  # noqa: E402
 import densebench.evaluation.iou  # noqa: E402
 import densebench.evaluation.multi_scale  # noqa: E402
+import densebench.heads.uper_head  # noqa: E402
 
 __all__ = ["backbones", "densebench", "mmseg"]

@@ -25,7 +25,7 @@ from densebench.checkpoint import (
     require_match,
     state_dict_of,
 )
-from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, computed_flops_g, flops_by_part, params_m, published_shape
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
@@ -182,6 +182,7 @@ def model_cost(recipe: Recipe) -> dict[str, Any]:
     return {
         "params_m": params_m(model),
         "flops_g": sum(by_part.values()),
+        "flops_g_computed": computed_flops_g(recipe.config.model, shape),
         "flops_input": list(shape),
         "flops_by_part": by_part,
     }
