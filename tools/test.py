@@ -15,6 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--aug-test", action="store_true", help="the multi-scale and flip protocol (test_ms)")
     parser.add_argument("--out", type=Path, metavar="PATH", help="folder for the predicted label pictures")
     parser.add_argument("--show-dir", type=Path, metavar="D", help="folder for overlays: labels left, prediction right")
+    parser.add_argument("--max-memory", type=float, metavar="GB", help="of merging the views of a large image")
     parser.add_argument("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     return parser
 
@@ -43,6 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
         out_dir=arguments.out,
         show_dir=arguments.show_dir,
         merge=not arguments.no_merge,
+        max_memory_gb=arguments.max_memory,
         launcher=arguments.launcher,
     )
 

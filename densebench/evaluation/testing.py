@@ -61,6 +61,7 @@ def test(
     out_dir: Path | None = None,
     show_dir: Path | None = None,
     merge: bool = True,
+    max_memory_gb: float | None = None,
     launcher: str = "none",
 ) -> TestResult:
     """Test a checkpoint by the recipe's single-scale or multi-scale protocol, and write the record.
@@ -92,7 +93,7 @@ def test(
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:
-        config.model = {**config.tta_model, "module": config.model}
+        config.model = {**config.tta_model, "max_memory_gb": max_memory_gb, "module": config.model}
     with captured_imports() as building:
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from densebench.heads.products import product
+from densebench.bilinear import resizing_matrix
+from densebench.products import product
 
 # Pixels of the result that are computed at once, rows and columns: what they are computed from fits the cache.
 BLOCK = (64, 16)
@@ -168,11 +169,10 @@ def _axes(level: Tensor, size: Sequence[int], align_corners: bool) -> tuple[_Axi
 
 def _taps(like: Tensor, small: int, large: int, align_corners: bool) -> Tensor:
     """(large, small, 3): the enlargement along one axis as torch computes it, shifted by each tap."""
-    # The enlargement of a unit vector is what its pixel gives to every pixel of the large map.
-    units = torch.eye(small, device=like.device, dtype=torch.float64 if like.dtype == torch.float64 else torch.float32)
-    enlarged = functional.interpolate(units[None], large, mode="linear", align_corners=align_corners)[0].t()
+    precision = torch.float64 if like.dtype == torch.float64 else torch.float32
+    enlarged = resizing_matrix(small, large, align_corners, precision)
     padded = functional.pad(enlarged, (0, 0, 1, 1))
-    return torch.stack([padded[tap : tap + large] for tap in range(3)], dim=2).to(like.dtype)
+    return torch.stack([padded[tap : tap + large] for tap in range(3)], dim=2).to(like)
 
 
 def _by_tap(weight: Tensor, maps: Sequence[Tensor]) -> list[Tensor]:

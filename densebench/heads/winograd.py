@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from densebench.heads.products import product
+from densebench.products import product
 
 OUTPUT = 4  # output pixels of a tile, a side
 TILE = OUTPUT + 2  # input pixels of a tile, a side
