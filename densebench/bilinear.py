@@ -9,7 +9,7 @@ from torch.nn import functional
 from densebench.products import product
 
 # Columns of the result that are computed at once; the wider, the more zeros of the matrix are multiplied.
-COLUMNS_AT_ONCE = 64
+COLUMNS_AT_ONCE = 32
 
 
 def resizing_matrix(small: int, large: int, align_corners: bool, dtype: torch.dtype = torch.float32) -> Tensor:

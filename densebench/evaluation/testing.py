@@ -176,14 +176,15 @@ def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: 
 
 def model_cost(recipe: Recipe) -> dict[str, Any]:
     """Parameters and multiply-adds at the published input size, from the meta device."""
+    shape = published_shape(recipe.description, recipe.identity.mini)
     with captured_imports():
         model = build_for_counting(recipe.config.model)
-    shape = published_shape(recipe.description, recipe.identity.mini)
+        computed = computed_flops_g(recipe.config.model, shape)
     by_part = flops_by_part(model, shape)
     return {
         "params_m": params_m(model),
         "flops_g": sum(by_part.values()),
-        "flops_g_computed": computed_flops_g(recipe.config.model, shape),
+        "flops_g_computed": computed,
         "flops_input": list(shape),
         "flops_by_part": by_part,
     }

@@ -12,8 +12,8 @@ from torch import Tensor
 from densebench.bilinear import resized_rows, resizing_matrix
 from densebench.products import product
 
-# Scores that are enlarged at once, in numbers: 8 MiB of them stay in a processor's cache.
-NUMBERS_AT_ONCE = 2**21
+# Scores that are enlarged at once, in numbers: 4 MiB of them stay in a processor's cache.
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
