@@ -13,8 +13,9 @@ from densebench.heads.winograd import convolve_3x3
 
 # Below these the plain convolution is as fast, for what the other ways save is less than what they spend on moving
 # data around (docs/performance.md).
-MIN_CHANNELS = 128
-MIN_PIXELS_OF_TILES = 32 * 32
+MIN_CHANNELS_OF_TILES = 256
+MIN_PIXELS_OF_TILES = 48 * 48
+MIN_CHANNELS_OF_ENLARGED = 128
 MIN_PIXELS_OF_ENLARGED = 16 * 16
 
 
@@ -48,7 +49,7 @@ def convolve_joined(
 def _saves_by_tiles(full: Tensor, weight: Tensor) -> bool:
     # Half precision has too few digits for the tiles, and GPUs have libraries that choose for themselves.
     is_precise = full.dtype in (torch.float32, torch.float64) and full.device.type in ("cpu", "meta")
-    return is_precise and min(weight.shape[:2]) >= MIN_CHANNELS and full[0, 0].numel() >= MIN_PIXELS_OF_TILES
+    return is_precise and min(weight.shape[:2]) >= MIN_CHANNELS_OF_TILES and full[0, 0].numel() >= MIN_PIXELS_OF_TILES
 
 
 def _saves_by_enlarging(full: Tensor, small: Sequence[Tensor], weight: Tensor) -> bool:
@@ -56,6 +57,6 @@ def _saves_by_enlarging(full: Tensor, small: Sequence[Tensor], weight: Tensor) -
     shrinks = all(2 * level[0, 0].numel() <= pixels for level in small)
     return (
         shrinks
-        and min(len(weight), *(level.shape[1] for level in small)) >= MIN_CHANNELS
+        and min(len(weight), *(level.shape[1] for level in small)) >= MIN_CHANNELS_OF_ENLARGED
         and (pixels >= MIN_PIXELS_OF_ENLARGED)
     )

@@ -45,7 +45,7 @@ def test_equals_the_convolution_over_enlargements(
     dtype: torch.dtype,
     tolerance: float,
 ) -> None:
-    for limit in ("MIN_CHANNELS", "MIN_PIXELS_OF_TILES", "MIN_PIXELS_OF_ENLARGED"):
+    for limit in [name for name in vars(convolution) if name.startswith("MIN_")]:
         monkeypatch.setattr(convolution, limit, 1)
     full = random(2, 6, *size, dtype=dtype)
     small = [random(2, 3 + index, *small_size, dtype=dtype) for index, small_size in enumerate(small_sizes)]

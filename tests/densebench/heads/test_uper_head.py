@@ -49,7 +49,7 @@ def pyramid(height: int, width: int, number: int = 2) -> list[Tensor]:
 
 @pytest.fixture(autouse=True)
 def no_way_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("MIN_CHANNELS", "MIN_PIXELS_OF_TILES", "MIN_PIXELS_OF_ENLARGED"):
+    for limit in [name for name in vars(convolution) if name.startswith("MIN_")]:
         monkeypatch.setattr(convolution, limit, 1)
 
 
