@@ -24,6 +24,9 @@ from densebench.products import product
 # Pixels of the result that are computed at once, rows and columns: what they are computed from fits the cache.
 BLOCK = (64, 16)
 
+# Channels of the result for which the products of all taps are held at once; they are nine times as large as the map.
+CHANNELS_AT_ONCE = 128
+
 
 def add_enlarged_3x3(output: Tensor, maps: Sequence[Tensor], weight: Tensor, align_corners: bool) -> Tensor:
     """Add to `output` the 3x3 convolution over the maps, enlarged to its size and joined.
@@ -64,11 +67,13 @@ class _AddEnlarged(torch.autograd.Function):
         ctx.size = output.shape[2:]
         pixels = output.permute(0, 2, 3, 1)  # (N, H, W, O)
         axes = [_axes(level, ctx.size, align_corners) for level in maps]
-        weights = _by_tap(weight, maps)
-        for image in range(len(pixels)):
-            levels = [_tap_products(level[image], w) for level, w in zip(maps, weights, strict=True)]
-            for block in _blocks(axes, ctx.size):
-                _add_block(pixels[image], block, levels)
+        for first in range(0, len(weight), CHANNELS_AT_ONCE):
+            channels = slice(first, first + CHANNELS_AT_ONCE)
+            weights = _by_tap(weight[channels], maps)
+            for image in range(len(pixels)):
+                levels = [_tap_products(level[image], w) for level, w in zip(maps, weights, strict=True)]
+                for block in _blocks(axes, ctx.size):
+                    _add_block(pixels[image, :, :, channels], block, levels)
         return output
 
     @staticmethod
@@ -189,7 +194,9 @@ def _rows(level: Tensor) -> Tensor:
 def _tap_products(level: Tensor, weights: Tensor) -> Tensor:
     """(C, h, w), (3, 3 x O, C) -> (3 vertical taps, h, w, 3 horizontal taps, O)."""
     rows = _rows(level)
-    products = torch.stack([product(rows, w.t()) for w in weights])
+    products = rows.new_empty(3, len(rows), weights.shape[1])
+    for tap, w in zip(products, weights, strict=True):
+        tap.copy_(product(rows, w.t()))
     return products.unflatten(2, (3, -1)).unflatten(1, level.shape[1:])
 
 

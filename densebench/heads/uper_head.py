@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
 from torch import Tensor, nn
+from torch.nn import functional
 
 from densebench.heads.convolution import convolve_joined
 
@@ -54,14 +55,19 @@ class LeanUPerHead(UPerHead):
             laterals[index - 1] = finer + resize(
                 laterals[index], size=finer.shape[2:], mode="bilinear", align_corners=self.align_corners
             )
-        maps = [self._convolve(module, lateral) for module, lateral in zip(self.fpn_convs, laterals, strict=False)]
-        return self._convolve(self.fpn_bottleneck, maps[0], [*maps[1:], laterals[-1]])
+        del finer, levels
+        coarsest = laterals.pop()
+        # From the end, so that every lateral is gone when its map is there.
+        maps = [self._convolve(module, laterals.pop()) for module in reversed(self.fpn_convs)][::-1]
+        return self._convolve(self.fpn_bottleneck, maps[0], [*maps[1:], coarsest])
 
     def _convolve(self, module: ConvModule, full: Tensor, small: Sequence[Tensor] = ()) -> Tensor:
         """A ConvModule on a map and enlargements of smaller ones."""
         output = convolve_joined(full, small, module.conv.weight, module.conv.bias, self.align_corners)
         if module.with_norm:
             output = module.norm(output)
+        if module.with_activation and isinstance(module.activate, nn.ReLU):
+            return functional.relu(output, inplace=True)  # neither convolution nor norm needs it again
         return module.activate(output) if module.with_activation else output
 
 

@@ -96,16 +96,19 @@ def _weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
 def _tiles(x: Tensor, to_tiles: Tensor) -> Iterator[tuple[int, int, int, Tensor]]:
     """Image, first and last row of tiles, and the transformed tiles (36, T, C), block by block."""
     number, channels, height, width = x.shape
-    spare = (-width % OUTPUT, -height % OUTPUT)
-    padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1 + spare[0], 1, 1 + spare[1]))
-    windows = padded.unfold(1, TILE, OUTPUT).unfold(2, TILE, OUTPUT)  # (N, rows, columns, C, 6, 6)
-    rows, columns = windows.shape[1:3]
+    rows, columns = math.ceil(height / OUTPUT), math.ceil(width / OUTPUT)
+    pixels = x.permute(0, 2, 3, 1)  # (N, H, W, C)
     step = max(TILES_AT_ONCE // columns, 1)
     for image in range(number):
         for first in range(0, rows, step):
-            block = windows[image, first : first + step].permute(3, 4, 0, 1, 2)  # (6, 6, rows, columns, C)
-            tiles = product(to_tiles, block.reshape(TILE * TILE, -1))
-            yield image, first, min(first + step, rows), tiles.view(TILE * TILE, -1, channels)
+            last = min(first + step, rows)
+            top, bottom = first * OUTPUT - 1, last * OUTPUT + 1
+            strip = pixels[image, max(top, 0) : bottom]
+            below = bottom - max(top, 0) - len(strip)
+            padded = functional.pad(strip, (0, 0, 1, columns * OUTPUT + 1 - width, max(-top, 0), below))
+            windows = padded.unfold(0, TILE, OUTPUT).unfold(1, TILE, OUTPUT)  # (rows, columns, C, 6, 6)
+            tiles = product(to_tiles, windows.permute(3, 4, 0, 1, 2).reshape(TILE * TILE, -1))
+            yield image, first, last, tiles.view(TILE * TILE, -1, channels)
 
 
 def _kron(matrix: Tensor, like: Tensor) -> Tensor:
