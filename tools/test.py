@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="D",
         help="folder for pictures: labels left and prediction right, or boxes and masks that score 0.3 or more",
     )
+    parser.add_argument("--max-memory", type=float, metavar="GB", help="of merging the views of a large image")
     parser.add_argument("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     return parser
 
@@ -42,6 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
             out_dir=arguments.out,
             show_dir=arguments.show_dir,
             merge=not arguments.no_merge,
+            max_memory_gb=arguments.max_memory,
             launcher=launcher,
         )
 

@@ -39,8 +39,10 @@ def published_shape(description: Mapping[str, Any], mini: bool = False) -> tuple
     return width, height
 
 
-def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
+def build_for_counting(config: Mapping[str, Any], plain: bool = True) -> nn.Module:
     """The segmentor or detector of a resolved config (`recipe.config.model`) on the meta device, in test mode.
+
+    A head that computes the same with less (LeanUPerHead) computes as it is defined, unless `plain` is off.
 
     Raises:
         DensebenchError: the model cannot be built, or is neither a segmentor with a backbone and one decode head nor
@@ -54,12 +56,24 @@ def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
             "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's detectors with one or "
             f"two stages; the config's model is a {type(model).__name__}."
         )
+    for head in model.modules():
+        if plain and hasattr(head, "plain"):
+            setattr(head, "plain", True)  # noqa: B010 (mypy takes a module's attributes for tensors)
     return model.to("meta").eval()
 
 
 def is_detector(model: nn.Module) -> bool:
     """Whether the model is a detector: one with regions of interest, or with boxes straight from its levels."""
     return hasattr(model, "roi_head") or hasattr(model, "bbox_head")
+
+
+def computed_flops_g(config: Mapping[str, Any], shape: tuple[int, int]) -> float:
+    """Multiply-adds (G) that a CPU computes in single precision for what `flops_by_part` counts as it is defined.
+
+    Raises:
+        DensebenchError: as `build_for_counting` and `flops_by_part`.
+    """
+    return sum(flops_by_part(build_for_counting(config, plain=False), shape).values())
 
 
 def params_m(model: nn.Module) -> float:

@@ -20,6 +20,7 @@ from densebench.cost import MEASUREMENTS
 from densebench.cost.count import (
     DETECTION_METHODS,
     build_for_counting,
+    computed_flops_g,
     flops_by_part,
     params_m,
     published_shape,
@@ -82,7 +83,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> dict[str, Any]:
-    counted: dict[str, Any] = dict.fromkeys(("params_m", "flops_g", "flops_input", "flops_by_part"))
+    counted: dict[str, Any] = dict.fromkeys(("params_m", "flops_g", "flops_g_computed", "flops_input", "flops_by_part"))
     if not {"params", "flops"} & set(settings.only):
         return counted
     model = build_for_counting(recipe.config.model)
@@ -90,7 +91,12 @@ def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> 
         counted["params_m"] = params_m(model)
     if "flops" in settings.only:
         by_part = flops_by_part(model, shape)
-        counted |= {"flops_g": sum(by_part.values()), "flops_input": list(shape), "flops_by_part": by_part}
+        counted |= {
+            "flops_g": sum(by_part.values()),
+            "flops_g_computed": computed_flops_g(recipe.config.model, shape),
+            "flops_input": list(shape),
+            "flops_by_part": by_part,
+        }
     return counted
 
 

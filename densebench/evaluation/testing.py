@@ -27,7 +27,7 @@ from densebench.checkpoint import (
     state_dict_of,
     training_facts,
 )
-from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, computed_flops_g, flops_by_part, params_m, published_shape
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
@@ -62,6 +62,7 @@ def test(
     out_dir: Path | None = None,
     show_dir: Path | None = None,
     merge: bool = True,
+    max_memory_gb: float | None = None,
     launcher: str = "none",
 ) -> TestResult:
     """Test a checkpoint by the recipe's single-scale or multi-scale protocol, and write the record.
@@ -93,7 +94,7 @@ def test(
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:
-        config.model = {**config.tta_model, "module": config.model}
+        config.model = {**config.tta_model, "max_memory_gb": max_memory_gb, "module": config.model}
     with captured_imports() as building:
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)
@@ -182,13 +183,15 @@ def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: 
 
 def model_cost(recipe: Recipe) -> dict[str, Any]:
     """Parameters and multiply-adds at the published input size, from the meta device."""
+    shape = published_shape(recipe.description, recipe.identity.mini)
     with captured_imports():
         model = build_for_counting(recipe.config.model)
-    shape = published_shape(recipe.description, recipe.identity.mini)
+        computed = computed_flops_g(recipe.config.model, shape)
     by_part = flops_by_part(model, shape)
     return {
         "params_m": params_m(model),
         "flops_g": sum(by_part.values()),
+        "flops_g_computed": computed,
         "flops_input": list(shape),
         "flops_by_part": by_part,
     }

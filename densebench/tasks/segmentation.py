@@ -83,7 +83,7 @@ SEGMENTATION = Task(
     train_pipeline=lambda description, num_classes: pipelines.train_pipeline(description, _labels(num_classes)),
     test_pipeline=lambda protocol, num_classes: pipelines.test_pipeline(protocol, _labels(num_classes)),
     evaluator=evaluator,
-    multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"} if protocol == "test-ms" else None,
+    multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"},
     shrink_sizes=shrink_sizes,
     prediction_files=prediction_files,
     train_size=train_size,

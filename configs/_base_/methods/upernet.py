@@ -5,4 +5,12 @@ _base_ = ["./segmentation.py"]
 
 method = "upernet"
 
-model = dict(decode_head=dict(type="UPerHead", in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=512))
+model = dict(
+    decode_head=dict(
+        type="LeanUPerHead",  # mmseg's UPerHead with fewer multiply-adds; plain=True computes as mmseg does
+        plain=False,
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=512,
+    )
+)
