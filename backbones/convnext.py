@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.layers.norm import GlobalResponseNorm
-from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
+from backbones.staged import StagedConvNet
 
 
 class Block(nn.Module):
@@ -66,7 +66,7 @@ class Block(nn.Module):
 @register("convnext_xl", depths=(3, 3, 27, 3), dims=(256, 512, 1024, 2048))
 @register("convnext_t_k31", depths=(3, 3, 9, 3), dims=(96, 192, 384, 768), kernel_sizes=(31, 29, 27, 13))
 @register("convnext_s_k31", depths=(3, 3, 27, 3), dims=(96, 192, 384, 768), kernel_sizes=(31, 29, 27, 13))
-class DenseConvNeXt(PyramidBackbone):
+class DenseConvNeXt(StagedConvNet):
     """ConvNeXt with a normalized feature map from each stage, at strides 4, 8, 16 and 32.
 
     Args:
@@ -117,50 +117,13 @@ class DenseConvNeXt(PyramidBackbone):
         self.apply(_init_weights)
         self.freeze(frozen_stages)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> one (N, out_channels[i], H // out_strides[i], W // out_strides[i]) per output stage."""
-        outputs = []
-        for index, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
-            x = stage(downsample(x))
-            if index in self.out_indices:
-                outputs.append(self.get_submodule(f"norm{index}")(x))
-        return tuple(outputs)
+    def third_stage_depth(self, block: int, num_layers: int) -> int:
+        """Three blocks a layer, as the authors have it.
 
-    def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
-        """Depth of a parameter for learning-rate decay (ConvNeXt, appendix A.3, and the authors' constructor).
-
-        `stage_wise`: stem and downsampling 0, stage i at i + 1. `layer_wise`: stages 1 and 2 are one layer each,
-        stage 3 one layer per three blocks, stage 4 with its downsampling the last. Output norms are new downstream
-        and keep the full rate, num_layers + 1.
-
-        Raises:
-            ValueError: a parameter that this backbone does not have, or another decay type.
+        Their formula passes num_layers for 27 blocks and 6 layers, which no recipe combines: a rate above the base
+        rate. There the depth stops at the last layer.
         """
-        parts = parameter_name.split(".")
-        self.stage_of(parameter_name)  # refuses foreign names
-        if parts[0].startswith("norm"):
-            return num_layers + 1
-        stage = int(parts[1])
-        if decay_type == "stage_wise":
-            return stage + 1 if parts[0] == "stages" else 0
-        if decay_type != "layer_wise":
-            raise ValueError(f"decay_type is 'layer_wise' or 'stage_wise', not '{decay_type}'.")
-        if parts[0] == "downsample_layers":
-            return (0, 2, 3, num_layers)[stage]
-        # The authors' formula passes num_layers for 27 blocks and 6 layers, which no recipe combines: a rate above the
-        # base rate. There the depth stops at the last layer.
-        return (1, 2, min(3 + int(parts[2]) // 3, num_layers), num_layers)[stage]
-
-    def stage_of(self, parameter_name: str) -> int:
-        """See `PyramidBackbone.stage_of`."""
-        parts = parameter_name.split(".")
-        if parts[0] == "stages":
-            return int(parts[1]) + 1
-        if parts[0] == "downsample_layers":
-            return 0 if parts[1] == "0" else int(parts[1]) + 1
-        if parts[0].startswith("norm"):
-            return int(parts[0].removeprefix("norm")) + 1
-        raise ValueError(f"ConvNeXt has no parameter '{parameter_name}'.")
+        return min(3 + block // 3, num_layers)
 
 
 @register("convnextv2_atto", depths=(2, 2, 6, 2), dims=(40, 80, 160, 320))

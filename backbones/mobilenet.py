@@ -27,8 +27,9 @@ from timm.layers import DropPath, make_divisible
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
+from backbones.layers.checkpointing import run_layers
 from backbones.layers.large_kernel import LargeKernelConv2d
-from backbones.layers.reparameterization import fold_batch_norm, pad_kernel
+from backbones.layers.reparameterization import fold_batch_norm, fold_norm_after, pad_kernel
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -58,15 +59,16 @@ class DepthwiseConv(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Replace both kernels and their BNs by one kernel with a bias, equal to them in evaluation mode."""
-        if self.small is None or isinstance(self.norm, nn.Identity):
+        """Replace the kernels and their BNs by one kernel with a bias, equal to them in evaluation mode."""
+        if isinstance(self.norm, nn.Identity):
             return
         weight, bias = fold_batch_norm(self.conv, self.norm)
-        small_weight, small_bias = fold_batch_norm(*self.small)
+        if self.small is not None:
+            small_weight, small_bias = fold_batch_norm(*self.small)
+            weight, bias = weight + pad_kernel(small_weight, weight.shape[-1]), bias + small_bias
         old = self.conv
         self.conv = _depthwise(len(weight), weight.shape[-1], old.stride[0], old.dilation[0], bias=True).to(old.weight)
-        weight = weight + pad_kernel(small_weight, weight.shape[-1])
-        self.conv.load_state_dict({"weight": weight, "bias": bias + small_bias})
+        self.conv.load_state_dict({"weight": weight, "bias": bias})
         self.conv.requires_grad_(old.weight.requires_grad).train(old.training)
         self.norm, self.small = nn.Identity(), None
 
@@ -138,6 +140,7 @@ class DenseMobileNetV2(PyramidBackbone):
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         output_stride: 8 or 16 keep the maps of the last stages at this stride. As in mmseg, whose defaults RepLKNet's
             runs on Cityscapes follow, only the first block of each of these stages is dilated.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: levels that are returned.
         frozen_stages: see `PyramidBackbone`; a stage is what works for one level, and the stem has the first block.
     """
@@ -151,6 +154,7 @@ class DenseMobileNetV2(PyramidBackbone):
         width: float = 1.0,
         drop_path_rate: float = 0.0,
         output_stride: int = 32,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
@@ -158,6 +162,7 @@ class DenseMobileNetV2(PyramidBackbone):
         kernel_sizes = [kernel_size] * len(STAGES)
         kernel_sizes[-1] = last_kernel_size or kernel_size
         channels = [make_divisible(channels * width, 8) for _, channels, _, _ in STAGES]
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(channels[OUTPUT_STAGES[index]] for index in self.out_indices)
         self.out_strides = tuple(min(4 * 2**index, output_stride) for index in self.out_indices)
@@ -196,19 +201,24 @@ class DenseMobileNetV2(PyramidBackbone):
         x = relu6(self.stem(x))
         outputs = []
         for index, stage in enumerate(self.stages):
-            x = stage(x)
+            x = run_layers(stage.children(), x, self.use_checkpoint and self.training)
             if index in OUTPUT_STAGES and OUTPUT_STAGES.index(index) in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
 
-    def merge_reparameterization(self) -> None:
-        """Merge the parallel kernels and the BNs beside them, in place, for testing and deployment.
+    def merge_reparameterization(self, fold_norms: bool = True) -> None:
+        """Merge the parallel kernels into the larger ones, and all BNs into convolutions, in place, for testing.
 
-        Outputs in evaluation mode stay the same; a second call, or one on a variant without them, changes nothing.
+        Outputs in evaluation mode stay the same; a second call changes nothing.
+
+        Args:
+            fold_norms: False merges the parallel kernels and the BNs beside them alone.
         """
         for module in list(self.modules()):
-            if isinstance(module, DepthwiseConv):
+            if isinstance(module, DepthwiseConv) and (fold_norms or module.small is not None):
                 module.merge()
+            elif isinstance(module, nn.Sequential) and hasattr(module, "conv") and fold_norms:
+                fold_norm_after(module, "norm")
 
     def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
         """Depth of a parameter for learning-rate decay; no published recipe of MobileNetV2 has it.
@@ -275,12 +285,7 @@ def name_from_torchvision(name: str) -> str | None:
 
 
 def _depthwise(channels: int, kernel_size: int, stride: int, dilation: int, bias: bool) -> nn.Conv2d:
-    if stride == dilation == 1:
-        return LargeKernelConv2d(channels, kernel_size, bias=bias)
-    padding = dilation * (kernel_size // 2)
-    return nn.Conv2d(
-        channels, channels, kernel_size, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=bias
-    )
+    return LargeKernelConv2d(channels, kernel_size, bias=bias, stride=stride, dilation=dilation)
 
 
 def _conv_norm(convolution: nn.Conv2d) -> nn.Sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,8 +31,12 @@ def register(name: str, **settings: Any) -> Callable[[Builder], Builder]:
         KeyError: the name is taken.
     """
 
+    # Stacked decorators are called in the order in which they are written, but applied from the last to the first.
+    place = next(_COUNTER)
+
     def add(builder: Builder) -> Builder:
         MODELS.register_module(name=name, module=functools.partial(builder, **settings))
+        _PLACES[name] = place
         _NAMES.append(name)
         return builder
 
@@ -59,6 +64,8 @@ def backbone_config(name: str) -> dict[str, Any]:
     if name.startswith(TIMM_PREFIX):
         # A timm name may hold a dot (`resnet18.a1_in1k`), which a registry would read as a scope.
         return {"type": "TimmBackbone", "model_name": name.removeprefix(TIMM_PREFIX)}
+    if name == "TimmBackbone":
+        raise UnknownBackboneError("TimmBackbone is the class of all timm models; name one of them: 'timm/resnet18'.")
     # A class that its author registered with mmengine directly counts as well.
     if name not in _NAMES and name not in MODELS.module_dict:
         near = difflib.get_close_matches(name, _NAMES, n=5, cutoff=0.5)
@@ -78,8 +85,8 @@ def backbone_name(config: dict[str, Any]) -> str:
 
 
 def names() -> list[str]:
-    """All registered names, in the order of their families."""
-    return list(_NAMES)
+    """All registered names by family, in the order in which they are written."""
+    return sorted(_NAMES, key=_PLACES.__getitem__)
 
 
 def accepted_arguments(name: str) -> set[str] | None:
@@ -92,3 +99,5 @@ def accepted_arguments(name: str) -> set[str] | None:
 
 
 _NAMES: list[str] = []
+_PLACES: dict[str, int] = {}
+_COUNTER = itertools.count()

@@ -13,12 +13,12 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from backbones.layers.checkpointing import run_layers
-from backbones.layers.reparameterization import ReparameterizedConv2d
+from backbones.layers.norm import synchronize_norms
+from backbones.layers.reparameterization import ReparameterizedConv2d, fold_norm_after, fold_norm_before
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -35,7 +35,7 @@ class RepLKBlock(nn.Module):
         self, dim: int, inner_dim: int, kernel_size: int, small_kernel_size: int | None, drop_path: float
     ) -> None:
         super().__init__()
-        self.prelkb_bn = nn.BatchNorm2d(dim)
+        self.prelkb_bn: nn.Module = nn.BatchNorm2d(dim)
         self.pw1 = _conv_bn(dim, inner_dim, relu=True)
         self.large_kernel = ReparameterizedConv2d(inner_dim, kernel_size, small_kernel_size)
         self.lk_nonlinear = nn.ReLU()
@@ -53,7 +53,7 @@ class ConvFFN(nn.Module):
 
     def __init__(self, dim: int, inner_dim: int, drop_path: float) -> None:
         super().__init__()
-        self.preffn_bn = nn.BatchNorm2d(dim)
+        self.preffn_bn: nn.Module = nn.BatchNorm2d(dim)
         self.pw1 = _conv_bn(dim, inner_dim)
         self.nonlinear = nn.GELU()
         self.pw2 = _conv_bn(inner_dim, dim)
@@ -159,10 +159,8 @@ class DenseRepLKNet(PyramidBackbone):
             )
             for before, after in itertools.pairwise(dims)
         )
-        # SyncBN without a process group has nothing to synchronize, and with one it refuses the CPU.
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if use_sync_bn and distributed and torch.cuda.is_available():
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)
+        if use_sync_bn:
+            synchronize_norms(self)
         self.freeze(frozen_stages)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -177,15 +175,27 @@ class DenseRepLKNet(PyramidBackbone):
                 outputs.append(level)
         return tuple(outputs)
 
-    def merge_reparameterization(self) -> None:
-        """Merge the small kernels and the BN behind them into the large kernels, in place, for testing and deployment.
+    def merge_reparameterization(self, fold_norms: bool = True) -> None:
+        """Merge the small kernels into the large ones, and all BNs into convolutions, in place, for testing.
 
-        Outputs in evaluation mode stay the same; parameters are named as after the authors' `structural_reparam`. A
-        second call changes nothing.
+        Outputs in evaluation mode stay the same; a second call changes nothing.
+
+        Args:
+            fold_norms: False keeps the BNs outside the large kernels: the form of the authors' `structural_reparam`,
+                with its parameter names. BNs on output levels stay in both forms.
         """
         for module in list(self.modules()):
             if isinstance(module, ReparameterizedConv2d):
                 module.merge()
+        if not fold_norms:
+            return
+        for module in list(self.modules()):
+            if isinstance(module, nn.Sequential) and hasattr(module, "conv"):
+                fold_norm_after(module, "bn")
+            elif isinstance(module, RepLKBlock):
+                module.prelkb_bn = fold_norm_before(module.prelkb_bn, module.pw1)
+            elif isinstance(module, ConvFFN):
+                module.preffn_bn = fold_norm_before(module.preffn_bn, module.pw1)
 
     def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
         """Depth of a parameter for learning-rate decay; the downstream recipes have none.

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
+from backbones.layers.checkpointing import run_layers
+from backbones.layers.norm import synchronize_norms
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -35,7 +37,12 @@ class DenseResNet(PyramidBackbone):
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         output_stride: 8 or 16 keep the maps of the last stages at this stride, by dilation (DeepLabV3+).
         deep_stem: three 3x3 convolutions for the 7x7 (ResNet-C, the ResNet of mmseg's recipes).
+        stride_in_1x1: the stride of a stage in the first 1x1 convolution of its first block (the original ResNet,
+            "caffe style" in the toolboxes, whose weights want it).
         norm_eval: batch norms keep their statistics (mmdet's recipes); their weights train.
+        norm_frozen: the weights of batch norms do not train either.
+        use_sync_bn: SyncBN (mmseg's recipes); where there is no process group or no GPU it is BN.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`; mmdet's recipes freeze 1.
     """
@@ -48,13 +55,18 @@ class DenseResNet(PyramidBackbone):
         drop_path_rate: float = 0.0,
         output_stride: int = 32,
         deep_stem: bool = False,
+        stride_in_1x1: bool = False,
         norm_eval: bool = False,
+        norm_frozen: bool = False,
+        use_sync_bn: bool = False,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
         self.norm_eval = norm_eval
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(256 * 2**index for index in self.out_indices)
         self.out_strides = tuple(min(4 * 2**index, output_stride) for index in self.out_indices)
@@ -72,6 +84,16 @@ class DenseResNet(PyramidBackbone):
         )
         for name in STEM + STAGES:
             self.add_module(name, classifier.get_submodule(name))
+        if stride_in_1x1:
+            for name in STAGES:
+                block = self.get_submodule(name)[0]  # type: ignore[index]
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        if norm_frozen:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.requires_grad_(False)
+        if use_sync_bn:
+            synchronize_norms(self)
         self.freeze(frozen_stages)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -80,7 +102,7 @@ class DenseResNet(PyramidBackbone):
             x = self.get_submodule(name)(x)
         outputs = []
         for index, name in enumerate(STAGES):
-            x = self.get_submodule(name)(x)
+            x = run_layers(self.get_submodule(name).children(), x, self.use_checkpoint and self.training)
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)

@@ -22,8 +22,9 @@ import torch
 from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 
-from backbones.pyramid import PyramidBackbone
+from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.registry import register
+from backbones.staged import StagedConvNet
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,13 @@ class Block(nn.Module):
         return self.act3(self.shortcut(x) + self.drop_path(y))
 
 
-class RoadmapBackbone(PyramidBackbone):
+class RoadmapBackbone(StagedConvNet):
     """A step of the roadmap with a feature map from each of its four stages, at strides 4, 8, 16 and 32.
 
     Args:
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         layer_scale_init_value: of ConvNeXt's recipe (1e-6 on ImageNet, 1.0 downstream); the roadmap leaves it out.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`.
     """
@@ -163,6 +165,7 @@ class RoadmapBackbone(PyramidBackbone):
         step: Step,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
@@ -170,6 +173,7 @@ class RoadmapBackbone(PyramidBackbone):
         self.depths = step.depths
         widths = [step.width * 2**index for index in range(len(step.depths))]
         channels = widths if step.inverted else [4 * width for width in widths]
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(channels[index] for index in self.out_indices)
         self.out_strides = tuple(4 * 2**index for index in self.out_indices)
@@ -198,52 +202,9 @@ class RoadmapBackbone(PyramidBackbone):
             self.add_module(f"norm{index}", _norm(step, channels[index]) if step.fewer_norms else nn.Identity())
         self.freeze(frozen_stages)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> one (N, out_channels[i], H / out_strides[i], W / out_strides[i]) per output stage.
-
-        Maps of odd size are rounded down by the patchify stem and separate downsampling, up by all else.
-        """
-        outputs = []
-        for index, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
-            x = stage(downsample(x))
-            if index in self.out_indices:
-                outputs.append(self.get_submodule(f"norm{index}")(x))
-        return tuple(outputs)
-
-    def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:
-        """Depth of a parameter for learning-rate decay: ConvNeXt's rule, so that one recipe serves every step.
-
-        `stage_wise`: stem and downsampling 0, stage i at i + 1. `layer_wise`: stem 0, stages 1 and 2 are one layer
-        each, stage 3 is shared out evenly over the layers up to the last, which is stage 4 with its downsampling (6
-        layers and 9 blocks, 12 and 27: three blocks a layer, as the authors have it). Output norms are new downstream
-        and keep the full rate, num_layers + 1.
-
-        Raises:
-            ValueError: a parameter that this backbone does not have, or another decay type.
-        """
-        parts = parameter_name.split(".")
-        self.stage_of(parameter_name)  # refuses foreign names
-        if parts[0].startswith("norm"):
-            return num_layers + 1
-        stage = int(parts[1])
-        if decay_type == "stage_wise":
-            return stage + 1 if parts[0] == "stages" else 0
-        if decay_type != "layer_wise":
-            raise ValueError(f"decay_type is 'layer_wise' or 'stage_wise', not '{decay_type}'.")
-        if parts[0] == "downsample_layers":
-            return (0, 2, 3, num_layers)[stage]
-        return (1, 2, 3 + int(parts[2]) * (num_layers - 3) // self.depths[2], num_layers)[stage]
-
-    def stage_of(self, parameter_name: str) -> int:
-        """See `PyramidBackbone.stage_of`."""
-        parts = parameter_name.split(".")
-        if parts[0] == "stages":
-            return int(parts[1]) + 1
-        if parts[0] == "downsample_layers":
-            return 0 if parts[1] == "0" else int(parts[1]) + 1
-        if parts[0].startswith("norm"):
-            return int(parts[0].removeprefix("norm")) + 1
-        raise ValueError(f"The roadmap's networks have no parameter '{parameter_name}'.")
+    def third_stage_depth(self, block: int, num_layers: int) -> int:
+        """Shared out evenly (6 layers and 9 blocks, 12 and 27: three blocks a layer, as ConvNeXt's authors have it)."""
+        return 3 + block * (num_layers - 3) // self.depths[2]
 
 
 for _start, _steps in (("resnet50", RESNET50), ("resnet200", RESNET200)):
@@ -265,15 +226,10 @@ def _stem(step: Step) -> nn.Sequential:
 
 
 def _spatial(step: Step, channels: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(
-        channels,
-        channels,
-        step.kernel_size,
-        stride=stride,
-        padding=step.kernel_size // 2,
-        groups=channels if step.depthwise else 1,
-        bias=step.layer_norm,  # the authors' code gives the blocks biases with LN, not with BN
-    )
+    bias = step.layer_norm  # the authors' code gives the blocks biases with LN, not with BN
+    if step.depthwise:
+        return LargeKernelConv2d(channels, step.kernel_size, bias=bias, stride=stride)
+    return nn.Conv2d(channels, channels, step.kernel_size, stride=stride, padding=step.kernel_size // 2, bias=bias)
 
 
 def _norm(step: Step, channels: int) -> nn.Module:

@@ -17,6 +17,7 @@ from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backbones.layers.checkpointing import run_layers
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
 
@@ -57,9 +58,9 @@ class Stage(nn.Module):
         )
         self.downsample = PatchMerging(dim) if has_downsample else nn.Identity()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, checkpointed: bool = False) -> tuple[Tensor, Tensor]:
         """(N, H, W, C) -> the stage's map (N, H, W, C), and what the next stage takes (N, H / 2, W / 2, 2 * C)."""
-        x = self.blocks(x)
+        x = run_layers(self.blocks, x, checkpointed)
         return x, self.downsample(x)
 
 
@@ -76,6 +77,7 @@ class DenseSwin(PyramidBackbone):
         num_heads: attention heads in each stage.
         window_size: 7; 12 for weights from 384x384 pixels (the authors' Swin-B and -L of ImageNet-22K).
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`.
     """
@@ -87,12 +89,14 @@ class DenseSwin(PyramidBackbone):
         num_heads: Sequence[int] = (3, 6, 12, 24),
         window_size: int = 7,
         drop_path_rate: float = 0.0,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
         dims = [embed_dim * 2**index for index in range(len(depths))]
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(dims[index] for index in self.out_indices)
         self.out_strides = tuple(4 * 2**index for index in self.out_indices)
@@ -127,7 +131,7 @@ class DenseSwin(PyramidBackbone):
         outputs = []
         x = self.patch_embed(x)  # (N, 3, H, W) -> (N, H / 4, W / 4, C)
         for index, stage in enumerate(self.layers):
-            stage_map, x = stage(x)
+            stage_map, x = stage(x, self.use_checkpoint and self.training)
             if index in self.out_indices:
                 normalized = self.get_submodule(f"norm{index}")(stage_map)
                 outputs.append(normalized.permute(0, 3, 1, 2).contiguous())  # (N, H, W, C) -> (N, C, H, W)

@@ -15,6 +15,7 @@ from typing import Any
 import timm
 import torch
 from mmengine.registry import MODELS
+from timm.models import get_arch_pretrained_cfgs
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor
 
@@ -158,14 +159,19 @@ def timm_accepts(model_name: str, argument: str, value: Any) -> bool:
 
 
 def _require_known(model_name: str) -> None:
-    base = model_name.split(".")[0]
-    if timm.is_model(base):
-        return
-    near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.5)
-    raise UnknownBackboneError(
-        f"timm {timm.__version__} has no model '{model_name}'; "
-        f"near matches: {', '.join('timm/' + name for name in near) or 'none'}."
-    )
+    base, _, tag = model_name.partition(".")
+    if not timm.is_model(base):
+        near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.5)
+        raise UnknownBackboneError(
+            f"timm {timm.__version__} has no model '{model_name}'; "
+            f"near matches: {', '.join('timm/' + name for name in near) or 'none'}."
+        )
+    tags = [name.partition(".")[2] for name in get_arch_pretrained_cfgs(base)]
+    if tag and tag not in tags:
+        raise UnknownBackboneError(
+            f"timm {timm.__version__} has no weights '{tag}' of the model '{base}'; there are: "
+            f"{', '.join(filter(None, tags)) or 'none'}."
+        )
 
 
 def _create(model_name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:

@@ -12,8 +12,10 @@ import torch
 from mmengine.config import Config
 
 from densebench import schedule
+from densebench.building import reason
 from densebench.channels import backbone_channels
 from densebench.data.dataset import Dataset
+from densebench.errors import DensebenchError
 from densebench.schedule import BatchPlan
 from densebench.starting_weights import StartingWeights
 from densebench.tasks import task_of
@@ -36,8 +38,14 @@ def assemble(
     num_classes = dataset.num_classes if dataset is not None else description["num_classes"]
     test_protocol = description[protocol.replace("-", "_")]
     channels = backbone_channels(description["model"]["backbone"])
-    model = task.fill_model(description, channels, num_classes, test_protocol)
-    if not (torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    try:
+        model = task.fill_model(description, channels, num_classes, test_protocol)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DensebenchError(
+            f"The recipe's model lacks what {description['method']} needs: {reason(error)}. Start from a file in "
+            "configs/_base_/methods/."
+        ) from error
+    if not (torch.cuda.is_available() and batch.world_size > 1):
         model = _without_sync_bn(model)
     resolved: dict[str, Any] = {
         "default_scope": task.scope,
@@ -87,12 +95,13 @@ def assemble(
         "test_evaluator": evaluator,
         "train_cfg": train_loop,
         "val_cfg": {"type": "ValLoop"},
-        "test_cfg": {"type": "TestLoop", "fp16": amp},
+        "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": _optim_wrapper(description["optim_wrapper"], batch.accumulation, amp),
         "param_scheduler": schedule.param_scheduler(description["schedule"], batch.accumulation),
         "custom_hooks": [
             {"type": "StartingWeightsHook", "weights": _plain(asdict(weights)), "allow_partial": allow_partial},
             {"type": "CheckpointIdentityHook", "identity": identity},
+            {"type": "RandomStateHook"},
         ],
         "default_hooks": {
             "timer": {"type": "IterTimerHook"},

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from densebench.building import BUILD_ERRORS, reason
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
 
@@ -38,8 +39,8 @@ def _build(config: dict[str, Any]) -> tuple[nn.Module, str]:
 
     try:
         return build_on_meta(config)
-    except (UnknownBackboneError, NoPyramidError, TypeError, KeyError) as error:
-        text = error.args[0] if error.args else error
+    except BUILD_ERRORS as error:
+        text = str(error) if isinstance(error, UnknownBackboneError | NoPyramidError) else reason(error)
         raise DensebenchError(
             f"Backbone '{config.get('model_name', config['type'])}' cannot be built: {text}"
         ) from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,9 +27,11 @@ __all__ = [
     "compare",
     "load_state",
     "official_convnext_name",
+    "percent",
     "read_checkpoint",
     "require_match",
     "state_dict_of",
+    "training_facts",
 ]
 
 # Under this share of the backbone's parameters, or of the file's, the file most likely belongs to another model.
@@ -64,7 +69,7 @@ class LoadReport:
     def summary(self) -> str:
         """One line for the console."""
         counts = (
-            f"{len(self.matched)} tensors matched ({self.matched_percent:.2f} % of the elements), "
+            f"{len(self.matched)} tensors matched ({percent(self.matched_percent, 2)} of the elements), "
             f"{len(self.missing)} new here, {len(self.unknown)} unexpected"
         )
         if self.classifier:
@@ -88,10 +93,10 @@ class LoadReport:
         )
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, lazily: bool = False) -> dict[str, Any]:
     """The content of a `.pth` or `.safetensors` file on the CPU; nothing in it is ever executed.
 
-    A safetensors file comes back as {"state_dict": ...}.
+    A safetensors file comes back as {"state_dict": ...}. Read `lazily`, a tensor stays on the disk until it is used.
 
     Raises:
         DensebenchError: no such file, a truncated file, or a pickle that holds more than tensors and plain values.
@@ -102,18 +107,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return {"state_dict": _read_safetensors(path)}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        objection = re.search(r"(?:GLOBAL|[Uu]nsupported (?:global|class):?(?: GLOBAL)?) ([\w.]+)", str(error))
-        if objection:
-            raise DensebenchError(
-                f"{path} holds pickled objects other than tensors and plain values, so it was not read: "
-                "unpickling them could run code. Convert it where it was made, to safetensors or to a file of "
-                f"tensors alone. (First of them: {objection.group(1)})"
-            ) from error
-        raise DensebenchError(_unreadable(path, error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
-        raise DensebenchError(_unreadable(path, error)) from error
+        # Only torch's newer format, a zip file, can be mapped into memory.
+        mmap = lazily and zipfile.is_zipfile(path)
+        with warnings.catch_warnings():
+            # On pickles of other protocols and on TorchScript, which the error tells as well.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise DensebenchError(_objection(path, error)) from error
     if not isinstance(content, dict):
         raise DensebenchError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors.")
     return content
@@ -129,11 +138,45 @@ def state_dict_of(content: Mapping[str, Any]) -> StateDict:
         if isinstance(content.get(wrapper), Mapping):
             return state_dict_of(content[wrapper])
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if unnamed := [name for name in tensors if not isinstance(name, str)]:
+        raise DensebenchError(
+            f"The checkpoint's tensors are to be named by texts, as 'stem.weight'; {len(unnamed)} of {len(tensors)} "
+            f"are not, the first of them {unnamed[0]!r}. Save the model's state_dict()."
+        )
     if not tensors:
         raise DensebenchError(
             f"The checkpoint holds no tensors; its entries are: {', '.join(map(str, list(content)[:8])) or 'none'}."
         )
     return tensors
+
+
+def training_facts(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of the run that it comes from, as CheckpointIdentityHook wrote it, and `seed`.
+
+    Empty for a checkpoint that says nothing.
+
+    Raises:
+        DensebenchError: `meta`, where that stands, is not the dictionary that mmengine and we write.
+    """
+    meta = content.get("meta")
+    own = meta.get("densebench") if isinstance(meta, Mapping) else None
+    for name, found in (("meta", meta), ("meta.densebench", own)):
+        if found is not None and not isinstance(found, Mapping):
+            raise DensebenchError(
+                f"{path}: its entry `{name}` is a {type(found).__name__}; a dictionary was expected, or none. Save it "
+                "without the entry, or convert it: tools/convert_checkpoint.py."
+            )
+    return {**(own or {}), "seed": (meta or {}).get("seed")}
+
+
+def is_plain_pickle(path: Path) -> bool:
+    """Whether a file is a whole pickle that torch.save did not write; it is parsed, not run."""
+    magic = 0x1950A86A20F9469CFC6C  # what torch.save without a zip archive begins with
+    with path.open("rb") as file:
+        try:
+            return all(argument != magic for _, argument, _ in pickletools.genops(file))
+        except (ValueError, EOFError, UnicodeDecodeError):  # no pickle, or one that is cut off
+            return False
 
 
 def backbone_state(state: StateDict) -> StateDict:
@@ -190,14 +233,20 @@ def require_match(
         if report.layout is None or report.used_percent >= MIN_MATCHED_PERCENT:
             return
         raise DensebenchError(
-            f"{path} fills {model_name}, which takes only {report.used_percent:.1f} % of it; at least "
+            f"{path} fills {model_name}, which takes only {percent(report.used_percent)} of it; at least "
             f"{MIN_MATCHED_PERCENT:g} % was expected, so it most likely belongs to a larger model.\n"
             f"{report.details()}\n{way_out}"
         )
     raise DensebenchError(
-        f"{path} fills {report.matched_percent:.1f} % of {model_name}; at least {min_percent:g} % was expected, so "
+        f"{path} fills {percent(report.matched_percent)} of {model_name}; at least {min_percent:g} % was expected, so "
         f"it most likely belongs to another model.\n{report.details()}\n{way_out}"
     )
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A percentage rounded down, so that 100 % is said of a whole alone, and less than a bound of what misses it."""
+    factor = 10**digits
+    return f"{math.floor(share * factor) / factor:.{digits}f} %"
 
 
 def _read_safetensors(path: Path) -> StateDict:
@@ -214,8 +263,27 @@ def _elements(state: Mapping[str, Tensor], names: Iterable[str]) -> int:
     return sum(state[name].numel() for name in names)
 
 
+def _objection(path: Path, error: Exception) -> str:
+    """Why torch does not read a file: what it holds, or that it is damaged."""
+    found = re.search(r"(?:GLOBAL|[Uu]nsupported (?:global|class):?(?: GLOBAL)?) ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and found:
+        return (
+            f"{path} holds pickled objects other than tensors and plain values, so it was not read: "
+            "unpickling them could run code. Convert it where it was made, to safetensors or to a file of "
+            f"tensors alone. (First of them: {found.group(1)})"
+        )
+    if is_plain_pickle(path):
+        return (
+            f"{path} is a legacy pickle, not a checkpoint as torch.save writes it, and is not read: unpickling "
+            "could run code. Convert it to safetensors with a tool that you trust, where it was made."
+        )
+    return _unreadable(path, error)
+
+
 def _unreadable(path: Path, error: Exception) -> str:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    # torch's advice, to read with weights_only=False, would run what is in the file.
+    lines = [line for line in str(error).splitlines() if line.strip() and "weights_only" not in line]
+    reason = f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__
     return (
         f"{path} ({path.stat().st_size:,} bytes) cannot be read as a checkpoint; it may be truncated or no "
         f"checkpoint at all. Copy or download it again. ({reason})"

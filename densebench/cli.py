@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
+import dataclasses
+import errno
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densebench.errors import DensebenchError, original_text
+
+# Wherever a run writes, and it writes in many places: no space, no quota, a file larger than allowed.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+if TYPE_CHECKING:
+    from densebench.recipe import RunOptions
 
 
 def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
@@ -21,6 +28,12 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
         if arguments.debug:
             raise
         print(f"{parser.prog}: {original_text(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if arguments.debug or error.errno not in FULL_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"{parser.prog}: {error.strerror}{where}; make room and start again.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
@@ -66,6 +79,22 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="how processes start")
 
 
+def run_options(arguments: argparse.Namespace, **fixed: Any) -> RunOptions:
+    """The run that a command line of recipe and run options asks for.
+
+    Args:
+        fixed: fields of `RunOptions` that the program states, whatever its user says.
+
+    Raises:
+        DensebenchError: see `cfg_options`.
+    """
+    from densebench.recipe import RunOptions
+
+    names = {field.name for field in dataclasses.fields(RunOptions)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return RunOptions(**{**given, "cfg_options": cfg_options(arguments.cfg_options), **fixed})
+
+
 def cfg_options(pairs: list[str]) -> dict[str, Any]:
     """`key=value` pairs as mmengine reads them (numbers, lists, tuples, None, booleans).
 
@@ -81,18 +110,3 @@ def cfg_options(pairs: list[str]) -> dict[str, Any]:
             raise DensebenchError(f"--cfg-options takes key=value pairs, found '{pair}'.")
         options[key] = DictAction._parse_iterable(value)
     return options
-
-
-def world_size(launcher: str) -> int:
-    """How many processes the launcher started.
-
-    Raises:
-        DensebenchError: the launcher's variables are not set.
-    """
-    variable = {"none": None, "pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[launcher]
-    if variable is None:
-        return 1
-    if variable not in os.environ:
-        starter = "torchrun --nproc_per_node N tools/..." if launcher == "pytorch" else "srun python tools/..."
-        raise DensebenchError(f"--launcher {launcher} expects ${variable}, which is not set; start with: {starter}")
-    return int(os.environ[variable])

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import backbones
@@ -143,7 +144,7 @@ def _write(state: StateDict, header: dict[str, str], destination: Path) -> None:
         # Tensors may share their memory, or be views; safetensors takes neither.
         save_file({name: value.contiguous().clone() for name, value in state.items()}, partial, metadata=header)
         partial.replace(destination)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise DensebenchError(f"{destination} cannot be written: {error}") from error
     finally:
         if partial.exists():

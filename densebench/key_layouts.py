@@ -286,7 +286,7 @@ def _require_same_form(state: Collection[str], own: Collection[str]) -> None:
         raise DensebenchError(
             "The file holds RepLKNet with its small kernels merged (lkb_reparam), the backbone has the branches that "
             "training needs; merged kernels cannot be taken apart. Name the file from before merging, or, to test "
-            "alone, call merge_reparameterization() on the backbone first."
+            "alone, call merge_reparameterization(fold_norms=False) on the backbone first."
         )
     if branches and own_merged:
         raise DensebenchError(

@@ -37,6 +37,8 @@ def scaled_protocol(protocol: dict[str, Any], factor: float) -> dict[str, Any]:
     sizes: dict[str, Any] = {
         key: scaled(protocol[key], factor) for key in ("scale", "crop_size", "stride") if key in protocol
     }
+    if "scales" in protocol:
+        sizes["scales"] = tuple(scaled(size, factor) for size in protocol["scales"])
     return {**protocol, **sizes}
 
 
@@ -45,7 +47,7 @@ def _short_schedule(schedule: dict[str, Any], steps: int) -> dict[str, Any]:
     short = {
         **schedule,
         "iterations": steps,
-        # The warm-up keeps its share of the schedule, but for at least a tenth: a short run starts from nothing.
+        # A tenth of the steps, whatever the recipe's share is: a short run starts from nothing.
         "warmup": {**schedule["warmup"], "iterations": max(steps // 10, 1)},
     }
     if "steps" in schedule:

@@ -23,8 +23,10 @@ def collect(
     *,
     checkpoint_sha256: str | None = None,
     weights_matched_percent: float | None = None,
+    starting_weights_matched_percent: float | None = None,
     dataset_fingerprint: str | None = None,
     num_images: int | None = None,
+    generated_data: bool | None = None,
     seed: int | None = None,
     world_size: int = 1,
 ) -> dict[str, Any]:
@@ -33,6 +35,9 @@ def collect(
     Args:
         config_text: the resolved config, `recipe.config.pretty_text`; its sha256 is recorded.
         command: the program and its arguments.
+        generated_data: whether the images are synthetic scenes; a --mini run may be on real ones.
+        weights_matched_percent: the share of the whole model that the tested checkpoint filled.
+        starting_weights_matched_percent: the share of the backbone that the training started from.
     """
     commit = git_commit()
     return {
@@ -42,8 +47,10 @@ def collect(
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "checkpoint_sha256": checkpoint_sha256,
         "weights_matched_percent": weights_matched_percent,
+        "starting_weights_matched_percent": starting_weights_matched_percent,
         "dataset_fingerprint": dataset_fingerprint,
         "num_images": num_images,
+        "generated_data": generated_data,
         "seed": seed,
         "world_size": world_size,
         "versions": versions(),

@@ -6,7 +6,6 @@ A file in configs/ describes a recipe: `method`, `dataset`, `total_batch`, `sche
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,16 +17,15 @@ from mmengine.config import Config
 from densebench import schedule
 from densebench.assembly import assemble
 from densebench.data.dataset import Dataset, locate
+from densebench.description import CONFIG_FOLDER, find_config, read_description
 from densebench.engine.console import captured_imports
 from densebench.errors import DensebenchError
 from densebench.miniature import shrink
-from densebench.overrides import apply_late, overridden, split_overrides
+from densebench.overrides import apply_late, overridden, require_buildable, split_overrides
 from densebench.starting_weights import TIMM_TWINS, WAYS_OUT, StartingWeights
 from densebench.tasks import task_of
 
-CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
-
-DESCRIPTION_KEYS = ("method", "dataset", "total_batch", "schedule", "model", "optim_wrapper", "test_ss")
+__all__ = ["CONFIG_FOLDER", "Identity", "Recipe", "RunOptions", "find_config", "require_writable", "resolve"]
 
 # Recipes of one's own data have no published weights to start from.
 DATASETS_FROM_NOTHING = ("folder",)
@@ -62,6 +60,7 @@ class Identity:
     dataset: str
     pretrain: str
     schedule: str
+    train_size: str  # of images in training, as published tables have it: "512x512", "480-800x1333"
     mini: bool
     total_batch: int
     images_per_gpu: int
@@ -118,6 +117,7 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         dataset=description["dataset"],
         pretrain=weights.name,
         schedule=schedule_label(description["schedule"], options),
+        train_size=task.train_size(description),
         mini=options.mini,
         total_batch=batch.total_batch,
         images_per_gpu=batch.images_per_gpu,
@@ -136,6 +136,8 @@ def resolve(options: RunOptions, protocol: str = "test-ss", with_data: bool = Tr
         allow_partial=options.allow_partial,
     )
     apply_late(config, late, description, with_data)
+    if dataset is not None or description["num_classes"] is not None:
+        require_buildable(config, options.cfg_options)
     return Recipe(identity, description, config, dataset, weights, dropped, work_dir)
 
 
@@ -145,45 +147,6 @@ def schedule_label(settings: Mapping[str, Any], options: RunOptions) -> str:
         name: str = settings["name"]
         return name
     return f"{settings['iterations']}it" if "iterations" in settings else f"{settings['epochs']}ep"
-
-
-def find_config(name: str) -> Path:
-    """A config by path, or by the bare name of a file in configs/.
-
-    Raises:
-        DensebenchError: there is none; near matches are listed.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    known = {file.stem: file for file in CONFIG_FOLDER.rglob("*.py") if "_base_" not in file.parts}
-    if path.parent == Path() and path.stem in known:
-        return known[path.stem]
-    near = difflib.get_close_matches(path.stem, known, n=5, cutoff=0.5)
-    raise DensebenchError(
-        f"No config '{name}': neither a file nor the name of one in {CONFIG_FOLDER}. "
-        + (f"Near matches: {', '.join(near)}." if near else f"There are: {', '.join(sorted(known))}.")
-    )
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """A recipe file as plain dictionaries.
-
-    Raises:
-        DensebenchError: the file is no recipe.
-    """
-    try:
-        config = Config.fromfile(path, import_custom_modules=False)
-    except (SyntaxError, NameError, TypeError, KeyError, FileNotFoundError, OSError) as error:
-        raise DensebenchError(f"{path} cannot be read as a config: {error}") from error
-    description: dict[str, Any] = config.to_dict()
-    missing = [key for key in DESCRIPTION_KEYS if key not in config]
-    if missing:
-        raise DensebenchError(
-            f"{path} is no densebench recipe: it lacks {', '.join(missing)}. "
-            "Start from a file in configs/, which builds on configs/_base_/."
-        )
-    return description
 
 
 def backbone_name_of(description: Mapping[str, Any]) -> str:
@@ -270,26 +233,22 @@ def experiment_name(config_name: str, options: RunOptions) -> str:
     return "_".join(parts)
 
 
-def require_writable(work_dir: Path) -> None:
-    """Make the work dir.
+def require_writable(folder: Path, option: str = "--work-dir") -> None:
+    """Make the folder that `option` names.
 
     Raises:
         DensebenchError: it cannot be made or written to.
     """
+    what = "The work dir" if option == "--work-dir" else option
+    probe = folder / f".writable-{os.getpid()}"
+    doing = "made"
     try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DensebenchError(
-            f"The work dir {work_dir} cannot be made ({error}); name another with --work-dir."
-        ) from error
-    probe = work_dir / f".writable-{os.getpid()}"
-    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        doing = "written to"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise DensebenchError(
-            f"The work dir {work_dir} cannot be written to ({error}); name another with --work-dir."
-        ) from error
+        raise DensebenchError(f"{what} {folder} cannot be {doing} ({error}); name another with {option}.") from error
 
 
 def _timm_tag(model_name: str) -> str:

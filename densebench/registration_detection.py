@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+
 from densebench import mmcv_ops
 
 # Before mmdet is imported: it loads mmcv's operators.
 mmcv_ops.install()
+
+# mmdet's FCOS calls torch.meshgrid without its `indexing`, of which torch warns once a process.
+warnings.filterwarnings("ignore", message="torch.meshgrid")
 
 import mmdet.models  # noqa: E402
 
 import densebench.data.detection_dataset  # noqa: E402
 import densebench.evaluation.coco_metric  # noqa: E402
 import densebench.evaluation.mask_head  # noqa: E402
+import densebench.evaluation.multi_scale_detection  # noqa: E402
 import densebench.registration  # noqa: E402
 
 __all__ = ["densebench", "mmdet"]

@@ -29,7 +29,8 @@ def plan_batch(total_batch: int, world_size: int, images_per_gpu: int | None = N
         raise DensebenchError(f"--images-per-gpu {images_per_gpu}: at least 1 image per process was expected.")
     if total_batch % per_step:
         below, above = total_batch - total_batch % per_step, total_batch + per_step - total_batch % per_step
-        near = " or ".join(str(total) for total in (below, above) if total > 0)
+        nearest = sorted((below, above), key=lambda total: abs(total - total_batch))
+        near = " or ".join(str(total) for total in nearest if total > 0)
         share = f"{world_size} process{'es' if world_size > 1 else ''}"
         share += f" of {images_per_gpu} images" if images_per_gpu else ""
         raise DensebenchError(
@@ -46,12 +47,24 @@ def param_scheduler(schedule: dict[str, Any], accumulation: int = 1) -> list[dic
 
     The factors of warm-up and decay apply at once, as in the papers' code: at step i the rate is
     base * decay * (1 - (1 - i / warmup) * (1 - ratio)), where decay is (1 - i / iterations) ** power for `poly`, and
-    factor ** (moments passed) for `steps`, whose moments `at` are in the unit of the schedule. With accumulation every
-    step takes that many iterations, and the rate moves at each of them.
+    factor ** (moments passed) for `steps`, whose moments `at` are in the unit of the schedule. A warm-up of `kind`
+    "constant" keeps base * ratio instead. With accumulation every step takes that many iterations, and the rate moves
+    at each of them.
     """
     warmup = schedule["warmup"]
     schedulers = []
-    if warmup["iterations"] > 0:
+    if is_constant(warmup):
+        schedulers.append(
+            {
+                "type": "ConstantLR",
+                "factor": warmup["ratio"],
+                "by_epoch": False,
+                "begin": 0,
+                # As LinearLR below: ConstantLR ends one step before its end.
+                "end": warmup["iterations"] * accumulation + 1,
+            }
+        )
+    elif warmup["iterations"] > 0:
         schedulers.append(
             {
                 "type": "LinearLR",
@@ -64,6 +77,11 @@ def param_scheduler(schedule: dict[str, Any], accumulation: int = 1) -> list[dic
         )
     schedulers.append(_steps(schedule, accumulation) if "steps" in schedule else _poly(schedule, accumulation))
     return schedulers
+
+
+def is_constant(warmup: dict[str, Any]) -> bool:
+    """Whether the warm-up keeps one rate throughout (`kind` "constant"); else it rises linearly."""
+    return warmup.get("kind", "linear") == "constant"
 
 
 def train_loop(schedule: dict[str, Any], val_interval: int, accumulation: int = 1) -> dict[str, Any]:
@@ -79,7 +97,8 @@ def describe(schedule: dict[str, Any]) -> str:
     """The schedule in words, for the console."""
     warmup = schedule["warmup"]
     length = f"{schedule['epochs']} epochs" if "epochs" in schedule else f"{schedule['iterations']} steps"
-    start = f"{length}, warm-up {warmup['iterations']} from ratio {warmup['ratio']:g}"
+    way = "at" if is_constant(warmup) else "from"
+    start = f"{length}, warm-up {warmup['iterations']} {way} ratio {warmup['ratio']:g}"
     if "steps" in schedule:
         moments = ", ".join(map(str, schedule["steps"]["at"]))
         unit = "epoch" if "epochs" in schedule else "step"

@@ -25,36 +25,27 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="D",
         help="folder for pictures: labels left and prediction right, or boxes and masks that score 0.3 or more",
     )
+    parser.add_argument("--max-memory", type=float, metavar="GB", help="of merging the views of a large image")
     parser.add_argument("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
     from densebench.evaluation.testing import test
-    from densebench.recipe import RunOptions
 
-    cli.world_size(arguments.launcher)  # says at once where the launcher's variables are missing
-    options = RunOptions(
-        config=arguments.config,
-        backbone=arguments.backbone,
-        pretrained="none",
-        allow_partial=arguments.allow_partial,
-        data_root=arguments.data_root,
-        mini=arguments.mini,
-        work_dir=arguments.work_dir,
-        amp=arguments.amp,
-        cfg_options=cli.cfg_options(arguments.cfg_options),
-    )
-    test(
-        options,
-        arguments.checkpoint,
-        multi_scale=arguments.aug_test,
-        command=sys.argv,
-        out_dir=arguments.out,
-        show_dir=arguments.show_dir,
-        merge=not arguments.no_merge,
-        launcher=arguments.launcher,
-    )
+    with process_group(arguments.launcher) as launcher:
+        test(
+            cli.run_options(arguments, pretrained="none"),
+            arguments.checkpoint,
+            multi_scale=arguments.aug_test,
+            command=sys.argv,
+            out_dir=arguments.out,
+            show_dir=arguments.show_dir,
+            merge=not arguments.no_merge,
+            max_memory_gb=arguments.max_memory,
+            launcher=launcher,
+        )
 
 
 if __name__ == "__main__":

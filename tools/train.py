@@ -26,28 +26,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.engine.distributed import process_group
+    from densebench.engine.launchers import this_process
     from densebench.engine.training import dry_run, train
-    from densebench.recipe import RunOptions
 
-    options = RunOptions(
-        config=arguments.config,
-        backbone=arguments.backbone,
-        pretrained=arguments.pretrained,
-        allow_partial=arguments.allow_partial,
-        data_root=arguments.data_root,
-        mini=arguments.mini,
-        mini_iters=arguments.mini_iters,
-        work_dir=arguments.work_dir,
-        amp=arguments.amp,
-        seed=arguments.seed,
-        images_per_gpu=arguments.images_per_gpu,
-        cfg_options=cli.cfg_options(arguments.cfg_options),
-        world_size=cli.world_size(arguments.launcher),
-    )
+    options = cli.run_options(arguments, world_size=this_process(arguments.launcher).world_size)
     if arguments.dry_run:
         dry_run(options)
     else:
-        train(options, resume=arguments.resume, launcher=arguments.launcher)
+        with process_group(arguments.launcher) as launcher:
+            train(options, resume=arguments.resume, launcher=launcher)
 
 
 if __name__ == "__main__":

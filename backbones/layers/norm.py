@@ -24,3 +24,13 @@ class GlobalResponseNorm(nn.Module):
         response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)  # (N, 1, 1, C)
         share = response / (response.mean(dim=-1, keepdim=True) + self.eps)
         return torch.addcmul(self.beta, self.gamma, x * share) + x
+
+
+def synchronize_norms(module: nn.Module) -> None:
+    """Turn the batch norms inside a module into SyncBN where that can run.
+
+    SyncBN without a process group has nothing to synchronize, and with one it refuses the CPU.
+    """
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if distributed and torch.cuda.is_available():
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -68,13 +68,58 @@ class Branch(nn.Sequential):
 
 
 def fold_batch_norm(convolution: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Weight (C, 1, K, K) and bias (C,) of one convolution that equals one without bias and the BN after it.
+    """Weight (D, C, K, K) and bias (D,) of one convolution that equals a convolution and the BN after it.
 
     In double precision, so that a sum of folded branches is rounded once.
     """
+    scale, shift = _affine(norm)
+    weight, bias = convolution.weight.double() * scale[:, None, None, None], shift
+    if convolution.bias is not None:
+        bias = bias + scale * convolution.bias.double()
+    return weight, bias
+
+
+@torch.no_grad()
+def fold_norm_after(layers: nn.Sequential, norm_name: str) -> None:
+    """Fold a BN into `layers.conv`, before it, in place; the BN is gone. Where there is none, nothing changes."""
+    convolution, norm = layers.get_submodule("conv"), getattr(layers, norm_name, None)
+    if isinstance(norm, _BatchNorm):
+        assert isinstance(convolution, nn.Conv2d)
+        _replace_parameters(convolution, *fold_batch_norm(convolution, norm))
+        delattr(layers, norm_name)
+
+
+@torch.no_grad()
+def fold_norm_before(norm: nn.Module, layers: nn.Sequential) -> nn.Module:
+    """Fold a BN into `layers.conv`, the 1x1 convolution after it, in place; returns what takes the BN's place.
+
+    1x1 without padding alone: a padded border has zeros behind the BN, not before it.
+    """
+    if not isinstance(norm, _BatchNorm):
+        return norm
+    convolution = layers.get_submodule("conv")
+    assert isinstance(convolution, nn.Conv2d)
+    assert convolution.kernel_size == (1, 1) and convolution.padding == (0, 0) and convolution.groups == 1
+    scale, shift = _affine(norm)
+    weight = convolution.weight.double()  # (D, C, 1, 1)
+    bias = weight[:, :, 0, 0] @ shift
+    if convolution.bias is not None:
+        bias = bias + convolution.bias.double()
+    _replace_parameters(convolution, weight * scale[:, None, None], bias)
+    return nn.Identity()
+
+
+def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) of a BN in evaluation mode, in double precision."""
     mean, variance = norm.get_buffer("running_mean").double(), norm.get_buffer("running_var").double()
     scale = norm.weight.double() / (variance + norm.eps).sqrt()
-    return convolution.weight.double() * scale[:, None, None, None], norm.bias.double() - mean * scale
+    return scale, norm.bias.double() - mean * scale
+
+
+def _replace_parameters(convolution: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+    old = convolution.weight
+    convolution.weight = nn.Parameter(weight.to(old.dtype), requires_grad=old.requires_grad)
+    convolution.bias = nn.Parameter(bias.to(old.dtype), requires_grad=old.requires_grad)
 
 
 def pad_kernel(weight: Tensor, kernel_size: int) -> Tensor:

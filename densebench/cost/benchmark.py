@@ -50,7 +50,7 @@ def benchmark(
     # Before minutes of measuring: what cannot be written should be said at once.
     require_writable(recipe.work_dir)
     if json_file is not None:
-        _require_folder(json_file)
+        require_writable_file(json_file)
     if recipe.dropped_arguments:
         arguments = ", ".join(recipe.dropped_arguments)
         screen.print(f"Arguments that {recipe.identity.backbone} does not know: {arguments}")
@@ -99,10 +99,11 @@ def cost_table(record: Mapping[str, Any]) -> Table:
     """What a benchmark's record holds, one line a cost."""
     cost, protocol = record["cost"], record["protocol"]
     width, height = protocol["input"]
+    is_detector = record["method"] in DETECTION_METHODS
     title = f"{record['experiment']}: {record['method']} + {record['backbone']} at {width}x{height}"
     table = Table("cost", "value", "how", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     if cost["params_m"] is not None:
-        what = "the whole detector" if record["method"] in DETECTION_METHODS else "with the auxiliary head"
+        what = "the whole detector" if is_detector else "with the auxiliary head"
         table.add_row("parameters", f"{cost['params_m']:.2f} M", what)
     if cost["flops_g"] is not None:
         parts = ", ".join(f"{part} {flops:.1f}" for part, flops in cost["flops_by_part"].items())
@@ -113,7 +114,8 @@ def cost_table(record: Mapping[str, Any]) -> Table:
         spread = f"p5 {latency['p5']:.1f}, p95 {latency['p95']:.1f}, IQR {latency['iqr']:.1f}, {latency['runs']} runs"
         warmup = "" if latency["warmup_stable"] else "; warm-up ended at its limit, not yet stable"
         table.add_row("latency", f"{latency['median']:.1f} ms", f"{batch}: {spread}{warmup}")
-        table.add_row("speed", f"{cost['fps']:.3g} FPS", f"{batch}: images per second of the network alone")
+        what = "from pixels to detections" if is_detector else "of the network alone"
+        table.add_row("speed", f"{cost['fps']:.3g} FPS", f"{batch}: images per second {what}")
     if cost["peak_memory_mb"] is not None:
         table.add_row(
             "peak memory", f"{cost['peak_memory_mb']:.0f} MiB", f"{batch}: inference, with weights and inputs"
@@ -133,10 +135,16 @@ def _pretrain_label(recipe: Recipe, options: RunOptions) -> str | None:
     return published["name"] if published is not None and options.backbone is None else None
 
 
-def _require_folder(file: Path) -> None:
+def require_writable_file(file: Path) -> None:
+    """Refuse a --json file that could not be written.
+
+    Raises:
+        DensebenchError: it is a folder, or its folder is missing or cannot be written to.
+    """
     if file.is_dir() or not file.parent.is_dir():
         found = "that is a folder" if file.is_dir() else f"there is no folder {file.parent}"
         raise DensebenchError(f"--json {file}: expected a file in an existing folder, but {found}.")
+    require_writable(file.parent, "--json")
 
 
 def _copy(record: Path, file: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from densebench.building import building
 from densebench.cost.detector_parts import detector_parts
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
@@ -40,32 +39,41 @@ def published_shape(description: Mapping[str, Any], mini: bool = False) -> tuple
     return width, height
 
 
-def build_for_counting(config: Mapping[str, Any]) -> nn.Module:
+def build_for_counting(config: Mapping[str, Any], plain: bool = True) -> nn.Module:
     """The segmentor or detector of a resolved config (`recipe.config.model`) on the meta device, in test mode.
+
+    A head that computes the same with less (LeanUPerHead) computes as it is defined, unless `plain` is off.
 
     Raises:
         DensebenchError: the model cannot be built, or is neither a segmentor with a backbone and one decode head nor
-            a two-stage detector.
+            a detector with a box head.
     """
-    with building("mmdet" if "roi_head" in config else "mmseg"):
+    with building("mmseg" if "decode_head" in config else "mmdet"):
         model, _ = build_on_meta(config)
     is_segmentor = isinstance(getattr(model, "decode_head", None), nn.Module)
-    if not (is_segmentor or hasattr(model, "roi_head")) or not hasattr(model, "extract_feat"):
+    if not (is_segmentor or is_detector(model)) or not hasattr(model, "extract_feat"):
         raise DensebenchError(
-            "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's two-stage detectors; "
-            f"the config's model is a {type(model).__name__}."
+            "Costs are counted for mmseg's EncoderDecoder with one decode head and for mmdet's detectors with one or "
+            f"two stages; the config's model is a {type(model).__name__}."
         )
+    for head in model.modules():
+        if plain and hasattr(head, "plain"):
+            setattr(head, "plain", True)  # noqa: B010 (mypy takes a module's attributes for tensors)
     return model.to("meta").eval()
 
 
-@contextmanager
-def building(scope: str) -> Iterator[None]:
-    """Build a resolved config's model in the scope of mmseg or mmdet, and say in one line what did not fit."""
-    with DefaultScope.overwrite_default_scope(scope):
-        try:
-            yield
-        except (TypeError, KeyError) as error:
-            raise DensebenchError(f"The config's model cannot be built: {error.args[0]}.") from error
+def is_detector(model: nn.Module) -> bool:
+    """Whether the model is a detector: one with regions of interest, or with boxes straight from its levels."""
+    return hasattr(model, "roi_head") or hasattr(model, "bbox_head")
+
+
+def computed_flops_g(config: Mapping[str, Any], shape: tuple[int, int]) -> float:
+    """Multiply-adds (G) that a CPU computes in single precision for what `flops_by_part` counts as it is defined.
+
+    Raises:
+        DensebenchError: as `build_for_counting` and `flops_by_part`.
+    """
+    return sum(flops_by_part(build_for_counting(config, plain=False), shape).values())
 
 
 def params_m(model: nn.Module) -> float:
@@ -106,7 +114,7 @@ def forward_parts(model: nn.Module) -> dict[str, Callable[[Any], Any]]:
     Those of a segmentor together are `model(inputs, mode="tensor")`: (N, 3, H, W) -> feature maps ->
     (N, num_classes, H / 4, W / 4) with UPerHead.
     """
-    if hasattr(model, "roi_head"):
+    if is_detector(model):
         return detector_parts(model)
     neck = getattr(model, "neck", None)
     return {"backbone": model.backbone} | ({} if neck is None else {"neck": neck}) | {"decode_head": model.decode_head}

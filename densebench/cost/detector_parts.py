@@ -1,4 +1,4 @@
-"""The parts of a two-stage detector, as the papers count their multiply-adds."""
+"""The parts of a detector, as the papers count their multiply-adds."""
 
 from __future__ import annotations
 
@@ -14,29 +14,37 @@ NUM_DETECTIONS = 100
 
 
 def detector_parts(detector: nn.Module) -> dict[str, Callable[[Any], Any]]:
-    """Backbone, neck, proposals, the box head on 1000 regions and the mask head on 100; each takes the one before's.
+    """The parts of a detector in their order; each takes what the one before returns.
 
-    Pooling regions from the feature maps counts nothing: it is no convolution and no matrix product.
+    Of one with two stages: backbone, neck, proposals, every box head on 1000 regions and every mask head on 100, as all
+    heads of a cascade run in a test. Of one with a single stage: backbone, neck and head. Pooling regions from the
+    feature maps counts nothing: it is no convolution and no matrix product.
     """
     model: Any = detector
+    parts: dict[str, Callable[[Any], Any]] = {"backbone": model.backbone, "neck": model.neck}
+    if not hasattr(model, "roi_head"):
+        return parts | {"bbox_head": model.bbox_head}
     roi_head = model.roi_head
-    parts: dict[str, Callable[[Any], Any]] = {
-        "backbone": model.backbone,
-        "neck": model.neck,
-        "rpn_head": _passing_on(model.rpn_head, lambda levels: levels),
-        "bbox_head": _passing_on(roi_head.bbox_head, lambda _: _regions(roi_head.bbox_roi_extractor, NUM_PROPOSALS)),
-    }
+    parts["rpn_head"] = _passing_on([model.rpn_head], lambda levels: levels)
+    boxes, box_extractor = _stages(roi_head.bbox_head), _stages(roi_head.bbox_roi_extractor)[0]
+    parts["bbox_head"] = _passing_on(boxes, lambda _: _regions(box_extractor, NUM_PROPOSALS))
     if roi_head.with_mask:
-        extractor = roi_head.mask_roi_extractor
-        parts["mask_head"] = _passing_on(roi_head.mask_head, lambda _: _regions(extractor, NUM_DETECTIONS))
+        masks, mask_extractor = _stages(roi_head.mask_head), _stages(roi_head.mask_roi_extractor)[0]
+        parts["mask_head"] = _passing_on(masks, lambda _: _regions(mask_extractor, NUM_DETECTIONS))
     return parts
 
 
-def _passing_on(head: Any, inputs_from: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Runs a head on what `inputs_from` makes of the feature maps, and returns the feature maps."""
+def _stages(module: nn.Module) -> list[Any]:
+    """The stages of a cascade, or the only one."""
+    return list(module) if isinstance(module, nn.ModuleList) else [module]
+
+
+def _passing_on(heads: list[Any], inputs_from: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Runs heads on what `inputs_from` makes of the feature maps, and returns the feature maps."""
 
     def run(levels: Any) -> Any:
-        head(inputs_from(levels))
+        for head in heads:
+            head(inputs_from(levels))
         return levels
 
     return run

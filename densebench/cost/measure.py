@@ -7,15 +7,25 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
+from densebench.building import building
 from densebench.cost import MEASUREMENTS
-from densebench.cost.count import build_for_counting, building, flops_by_part, params_m, published_shape
+from densebench.cost.count import (
+    DETECTION_METHODS,
+    build_for_counting,
+    computed_flops_g,
+    flops_by_part,
+    params_m,
+    published_shape,
+)
+from densebench.cost.detector_run import build_detector, detection_step, random_images
 from densebench.cost.latency import LatencyProtocol, measure_latency
 from densebench.cost.memory import peak_memory_mb
 from densebench.errors import DensebenchError
@@ -40,8 +50,10 @@ class CostSettings:
 def measure(recipe: Recipe, settings: CostSettings | None = None) -> dict[str, Any]:
     """The record's `cost`; what was not asked for is None. Latency and memory are of a model with random weights.
 
-    They are measured on the network's forward, `model(inputs, mode="tensor")`, from a batch of normalized images in
-    the device's memory to logits; loading, resizing and post-processing are not in it.
+    Of a segmentor they are measured on the network's forward, `model(inputs, mode="tensor")`, from a batch of
+    normalized images in the device's memory to logits; of a detector, whose post-processing is much of its work, on
+    the whole step from 8-bit images to boxes and masks (`densebench.cost.detector_run`). Loading and resizing are not
+    in it.
 
     Raises:
         DensebenchError: no such device, a model or an input size that cannot be measured, too little memory.
@@ -71,7 +83,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> dict[str, Any]:
-    counted: dict[str, Any] = dict.fromkeys(("params_m", "flops_g", "flops_input", "flops_by_part"))
+    counted: dict[str, Any] = dict.fromkeys(("params_m", "flops_g", "flops_g_computed", "flops_input", "flops_by_part"))
     if not {"params", "flops"} & set(settings.only):
         return counted
     model = build_for_counting(recipe.config.model)
@@ -79,7 +91,12 @@ def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> 
         counted["params_m"] = params_m(model)
     if "flops" in settings.only:
         by_part = flops_by_part(model, shape)
-        counted |= {"flops_g": sum(by_part.values()), "flops_input": list(shape), "flops_by_part": by_part}
+        counted |= {
+            "flops_g": sum(by_part.values()),
+            "flops_g_computed": computed_flops_g(recipe.config.model, shape),
+            "flops_input": list(shape),
+            "flops_by_part": by_part,
+        }
     return counted
 
 
@@ -88,16 +105,11 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
     measured: dict[str, Any] = dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *conditions))
     if not {"latency", "memory"} & set(settings.only):
         return measured
-    if "decode_head" not in recipe.config.model:
-        raise DensebenchError(
-            f"Latency and memory are measured for segmentors alone, not for {recipe.identity.method}; what can be had "
-            "for it: --only params,flops."
-        )
     device = _device(settings.device)
     with _explained(shape, settings.batch_size):
-        model, inputs = _model_and_inputs(recipe, settings, shape, device)
+        model = _model(recipe, settings, device)
         measured["merged"] = merge_backbone(model, settings.merge)
-        run = _forward(model, inputs, settings)
+        run, inputs = _run_and_inputs(recipe, model, settings, shape, device)
         if "latency" in settings.only:
             latency = measure_latency(run, device, settings.latency)
             measured["fps"] = 1000 / latency.median_ms * settings.batch_size
@@ -113,7 +125,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
                 "input": list(shape),
             }
         if "memory" in settings.only:
-            held = itertools.chain(model.parameters(), model.buffers(), [inputs])
+            held = itertools.chain(model.parameters(), model.buffers(), inputs)
             measured["peak_memory_mb"] = peak_memory_mb(run, device, held)
     return measured | {
         "device": device_name(device),
@@ -139,29 +151,44 @@ def _dtype(settings: CostSettings, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.bfloat16
 
 
-def _model_and_inputs(
-    recipe: Recipe, settings: CostSettings, shape: tuple[int, int], device: torch.device
-) -> tuple[nn.Module, Tensor]:
-    """The model in test mode with random weights, and inputs (N, 3, H, W) of normal noise."""
-    width, height = shape
+def _is_detector(recipe: Recipe) -> bool:
+    return recipe.identity.method in DETECTION_METHODS
+
+
+def _model(recipe: Recipe, settings: CostSettings, device: torch.device) -> nn.Module:
+    """The model in test mode with random weights."""
     with building(recipe.config.default_scope):
-        model = MODELS.build(recipe.config.model)
+        model: nn.Module = (
+            build_detector(recipe.config.model) if _is_detector(recipe) else MODELS.build(recipe.config.model)
+        )
+    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    model.eval().to(device=device).to(memory_format=memory_format)
+    return model
+
+
+def _run_and_inputs(
+    recipe: Recipe, model: nn.Module, settings: CostSettings, shape: tuple[int, int], device: torch.device
+) -> tuple[Callable[[], object], list[Tensor]]:
+    """What is measured, and the tensors that it takes."""
+    autocast = partial(torch.autocast, device.type, dtype=_dtype(settings, device), enabled=settings.amp)
+    if _is_detector(recipe):
+        images = random_images(shape, settings.batch_size, device)
+        with torch.inference_mode(), autocast(), DefaultScope.overwrite_default_scope(recipe.config.default_scope):
+            step = detection_step(model, images)
+        return _under(autocast, step), images
+    width, height = shape
     inputs = torch.randn(settings.batch_size, 3, height, width, generator=torch.Generator().manual_seed(0))
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return (
-        model.eval().to(device=device, memory_format=memory_format),
-        inputs.to(device=device, memory_format=memory_format),
-    )
+    inputs = inputs.to(device=device, memory_format=memory_format)
+    return _under(autocast, partial(model, inputs, mode="tensor")), [inputs]
 
 
-def _forward(model: nn.Module, inputs: Tensor, settings: CostSettings) -> Callable[[], object]:
-    device = inputs.device
+def _under(autocast: Callable[[], Any], run: Callable[[], object]) -> Callable[[], object]:
+    def run_in_precision() -> object:
+        with autocast():
+            return run()
 
-    def run() -> object:
-        with torch.autocast(device.type, dtype=_dtype(settings, device), enabled=settings.amp):
-            return model(inputs, mode="tensor")
-
-    return run
+    return run_in_precision
 
 
 @contextmanager

@@ -20,8 +20,8 @@ _FORMAT = (
 def read_classes(root: Path) -> tuple[tuple[str, ...], int]:
     """Class names in the order of their indices, and the label value of unlabelled pixels.
 
-    Raises DensebenchError where the file is missing or unreadable, holds no class or one twice, or where the ignore
-    value is not 0..255 or is the index of a class.
+    Raises DensebenchError where the file is missing or unreadable, holds fewer than two classes or one twice, or
+    where the ignore value is not 0..255 or is the index of a class.
     """
     path = root / CLASSES_FILE
     names: list[str] = []
@@ -76,6 +76,11 @@ def _parse_ignore(text: str, where: str) -> int:
 def _check_names(names: list[str], path: Path) -> None:
     if not names:
         raise DensebenchError(f"{path} names no class\n{_FORMAT}")
+    if len(names) == 1:
+        raise DensebenchError(
+            f"{path} names one class, {names[0]}; at least 2 are needed: with one, every pixel is right\n"
+            f"name what is not {names[0]} as a class of its own, with its label value, instead of ignoring it"
+        )
     if len(names) > 255:
         raise DensebenchError(f"{path} names {len(names)} classes; labels of 8 bits hold at most 255 and unlabelled")
     repeated = sorted({name for name in names if names.count(name) > 1})

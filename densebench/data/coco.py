@@ -1,27 +1,39 @@
-"""COCO 2017: its folders, its 80 categories, and what is wrong with an annotation file."""
+"""COCO 2017 and one's own data in its format: folders, annotation files, and COCO's 80 categories."""
 
 from __future__ import annotations
 
 import json
+import os
 import textwrap
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densebench.data.check import list_names
 from densebench.errors import DensebenchError
 
 LAYOUT = "coco"
+FOLDER_LAYOUT = "coco_folder"  # one's own images and classes
 
-_TREE = """\
+_TREES = {
+    LAYOUT: """\
 train2017/000000000009.jpg ...             118287 images
 val2017/000000000139.jpg ...               5000 images
 annotations/instances_train2017.json
-annotations/instances_val2017.json"""
-_HOW_TO_GET = """\
+annotations/instances_val2017.json""",
+    FOLDER_LAYOUT: """\
+train/NAME.jpg ...          .jpg, .jpeg or .png; also in sub-folders, which the file names of the JSON then have too
+val/NAME.jpg ...
+annotations/train.json      COCO's format of instances: images, annotations, categories
+annotations/val.json
+or COCO's own names: train2017/, val2017/, annotations/instances_{train,val}2017.json""",
+}
+_HOW_TO_GET = {
+    LAYOUT: """\
 download train2017.zip (18 GB), val2017.zip (1 GB) and annotations_trainval2017.zip (241 MB) from
-http://images.cocodataset.org, folders zips and annotations, and unpack them into one folder, the data root"""
-_SHOWN = 5
+http://images.cocodataset.org, folders zips and annotations, into one folder, and unpack them with
+tools/prepare_data.py coco FOLDER""",
+    FOLDER_LAYOUT: "put your own images and annotations there; annotation tools export COCO's format",
+}
 
 _NAMES = """\
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
@@ -44,36 +56,73 @@ CATEGORIES: dict[int, str] = dict(
 )
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a split lies: its annotation file, and the folder that the file names in it are relative to."""
+
+    annotations: Path
+    images: Path
+
+
+def places(root: Path, split: str) -> Places:
+    """The places of a split ("train" or "val"): by COCO's own names, else, where they are there, by the plain ones."""
+    official = Places(root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017")
+    plain = Places(root / "annotations" / f"{split}.json", root / split)
+    return plain if plain.annotations.is_file() and not official.annotations.is_file() else official
+
+
 def annotation_file(root: Path, split: str) -> Path:
     """The annotations of a split ("train" or "val")."""
-    return root / "annotations" / f"instances_{split}2017.json"
+    return places(root, split).annotations
 
 
-def require_files(root: Path, split: str) -> tuple[Path, ...]:
+def require_files(root: Path, split: str, layout: str = LAYOUT) -> tuple[Path, ...]:
     """The images of a split and its annotation file; the annotations are not read.
 
     Raises:
         DensebenchError: a folder or the annotation file is missing, or there is no image.
     """
-    images, file = root / f"{split}2017", annotation_file(root, split)
-    for path, is_there in ((root, root.is_dir()), (images, images.is_dir()), (file, file.is_file())):
+    found = places(root, split)
+    for path, is_there in (
+        (root, root.is_dir()),
+        (found.annotations, found.annotations.is_file()),
+        (found.images, found.images.is_dir()),
+    ):
         if not is_there:
-            raise DensebenchError(_missing_text(root, path))
-    names = [name for name in list_names(images) if name.lower().endswith((".jpg", ".jpeg", ".png"))]
+            raise DensebenchError(_missing_text(root, f"{path} does not exist", layout))
+    names = [name for name in file_names(found.images) if name.lower().endswith((".jpg", ".jpeg", ".png"))]
     if not names:
-        raise DensebenchError(f"no image in the folder {images}\n{_missing_text(root, images)}")
-    return (*(images / name for name in names), file)
+        raise DensebenchError(_missing_text(root, f"no image in the folder {found.images}", layout))
+    return (*(found.images / name for name in names), found.annotations)
+
+
+def file_names(folder: Path) -> list[str]:
+    """The names of all files below a folder, relative to it, with slashes; without hidden ones; sorted.
+
+    Raises:
+        DensebenchError: a folder cannot be listed.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise DensebenchError(f"the folder {error.filename} cannot be listed: {error.strerror}")
+
+    names: list[str] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = "" if parent == str(folder) else f"{Path(parent).relative_to(folder).as_posix()}/"
+        names.extend(f"{prefix}{name}" for name in files if not name.startswith("."))
+    return sorted(names)
 
 
 def read_annotations(file: Path) -> dict[str, Any]:
-    """An annotation file's content, with its three lists in place.
+    """An annotation file's content, with its three lists in place; what they hold is judged by `find_problems`.
 
     Raises:
         DensebenchError: it is no JSON, or no annotation file of instances.
     """
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DensebenchError(
             f"the annotation file {file} cannot be read as JSON: {error}\ncopy or unpack it again"
         ) from error
@@ -93,68 +142,14 @@ def read_annotations(file: Path) -> dict[str, Any]:
     return content
 
 
-def require_images(content: Mapping[str, Any], file: Path, folder: Path) -> None:
-    """Every image of an annotation file must be in its folder.
-
-    Raises:
-        DensebenchError: some are not; how many, and which come first.
-    """
-    there = set(list_names(folder))
-    missing = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
-    if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise DensebenchError(
-            f"{len(missing)} of the {len(content['images'])} images of {file} are not in {folder}: "
-            f"{', '.join(missing[:_SHOWN])}{more}\n"
-            "unpack the images again, or take these out of the annotation file"
-        )
-
-
-def find_skipped(content: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Ids of the annotations that no training can use, by what is wrong with them.
-
-    A detector's data set leaves them out silently; the metric counts them as objects that were missed.
-    """
-    images = {image["id"]: image for image in content["images"]}
-    categories = {category["id"] for category in content["categories"]}
-    found: dict[str, list[int]] = {}
-    for entry in content["annotations"]:
-        problem = _problem(entry, images.get(entry["image_id"]), categories)
-        if problem is not None:
-            found.setdefault(problem, []).append(entry["id"])
-    return found
-
-
-def skipped_text(skipped: Mapping[str, list[int]], file: Path) -> str:
-    """One line a kind of problem, with the first ids."""
-    lines = [f"annotations of {file} that are left out in training:"]
-    for problem, ids in skipped.items():
-        more = " ..." if len(ids) > _SHOWN else ""
-        lines.append(f"  {len(ids)} {problem}: ids {', '.join(map(str, ids[:_SHOWN]))}{more}")
-    return "\n".join(lines)
-
-
-def _problem(entry: Mapping[str, Any], image: Mapping[str, Any] | None, categories: set[int]) -> str | None:
-    if image is None:
-        return "of an image that is not listed"
-    if entry["category_id"] not in categories:
-        return "of an unknown category"
-    left, top, width, height = entry["bbox"]
-    if width < 1 or height < 1 or entry["area"] <= 0:
-        return "without area, or narrower than a pixel"
-    if left >= image["width"] or top >= image["height"] or left + width <= 0 or top + height <= 0:
-        return "outside the image"
-    return None
-
-
-def _missing_text(root: Path, missing: Path) -> str:
+def _missing_text(root: Path, missing: str, layout: str) -> str:
     return "\n".join(
         (
-            f"no {LAYOUT} data: {missing} does not exist",
+            f"no {layout} data: {missing}",
             f"expected under the data root {root.absolute()}:",
-            textwrap.indent(_TREE, "  "),
+            textwrap.indent(_TREES[layout], "  "),
             "to get it:",
-            textwrap.indent(_HOW_TO_GET, "  "),
+            textwrap.indent(_HOW_TO_GET[layout], "  "),
             "--data-root D points to another place; --mini runs without it, on a generated miniature",
         )
     )

@@ -22,6 +22,7 @@ _NAMES = {
     "signboard": "stop sign",
     "flag": "kite",
 }
+CATEGORY_NAMES = frozenset(_NAMES.values())
 
 
 def instances_json(scenes: Mapping[int, Scene]) -> dict[str, Any]:

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from densebench.errors import DensebenchError
 
+# Images of the official splits.
+OFFICIAL_SIZES = {
+    "ade20k": {"train": 20210, "val": 2000},
+    "cityscapes": {"train": 2975, "val": 500},
+    "coco": {"train": 118287, "val": 5000},
+}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -37,8 +44,8 @@ annotations/training/ADE_train_00000001.png ...    one channel, 8 bit: 0 unlabel
 annotations/validation/ADE_val_00000001.png ...""",
     how_to_get="""\
 accept the terms of the MIT Scene Parsing Benchmark (http://sceneparsing.csail.mit.edu), download
-http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it; the data root is the
-unpacked folder ADEChallengeData2016""",
+http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it, best with
+tools/prepare_data.py ade20k FOLDER; the data root is the unpacked folder ADEChallengeData2016""",
 )
 _FOLDER = Layout(
     name="folder",
@@ -68,7 +75,7 @@ gtFine/train/CITY/CITY_000000_000019_gtFine_labelIds.png ...     one channel, 8 
 gtFine/val/CITY/CITY_000000_000019_gtFine_labelIds.png ...       where missing: ..._gtFine_labelTrainIds.png, 0..18""",
     how_to_get="""\
 register at https://www.cityscapes-dataset.com, accept the terms, download leftImg8bit_trainvaltest.zip (11 GB) and
-gtFine_trainvaltest.zip (241 MB), and unpack both into one folder, the data root""",
+gtFine_trainvaltest.zip (241 MB) into one folder, and unpack them with tools/prepare_data.py cityscapes FOLDER""",
 )
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_ADE20K, _FOLDER, _CITYSCAPES)}
 

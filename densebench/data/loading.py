@@ -33,7 +33,7 @@ _DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib
 class LoadCheckedImage(LoadImageFromFile):
     """Adds `img` (H, W, 3) uint8 BGR, `img_shape` and `ori_shape` from `img_path`.
 
-    Raises DensebenchError where the file is missing or does not decode.
+    Raises DensebenchError where the file is missing, does not decode, or has another size than is listed for it.
     """
 
     def __init__(
@@ -53,6 +53,13 @@ class LoadCheckedImage(LoadImageFromFile):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read and decode one image."""
         image = _decode("image", results["img_path"], self.color_type, self.imdecode_backend, self.backend_args)
+        listed = results.get("height"), results.get("width")  # of COCO's annotation files
+        if None not in listed and listed != image.shape[:2]:
+            raise DensebenchError(
+                f"image {results['img_path']} is {image.shape[1]} x {image.shape[0]} pixels (width x height), but its "
+                f"annotation file says {listed[1]} x {listed[0]}, which the boxes are drawn for\n"
+                "take the image that was annotated; an EXIF orientation turns it: save it turned, without the tag"
+            )
         results["img"] = image.astype(np.float32) if self.to_float32 else image
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results

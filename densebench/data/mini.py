@@ -19,7 +19,7 @@ from PIL import Image
 
 from densebench.data.cityscapes import LABEL_IDS_SUFFIX, TRAIN_IDS_SUFFIX
 from densebench.data.classes import CLASSES_FILE
-from densebench.data.coco_miniature import instances_json
+from densebench.data.coco_miniature import CATEGORY_NAMES, instances_json
 from densebench.data.layouts import get_layout
 from densebench.data.scenes import CLASSES, GENERATOR_VERSION, UNLABELLED, Scene, make_scene
 from densebench.errors import DensebenchError
@@ -97,6 +97,23 @@ def make(layout: str, root: Path | None = None) -> Path:
     return target
 
 
+def write(layout: str, target: Path) -> None:
+    """The miniature in that layout, written as the data root `target`; one that is there already stays.
+
+    Raises DensebenchError where the layout has no miniature, `target` holds anything else, or cannot be written.
+    """
+    if layout not in _WRITERS:
+        raise DensebenchError(f"no miniature in the layout {layout!r}; there are: {', '.join(_WRITERS)}")
+    try:
+        if _is_complete(target):
+            return
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise DensebenchError(f"{target} is there and is no empty folder; name another for the miniature")
+        _build(target, _WRITERS[layout]())
+    except OSError as error:
+        raise DensebenchError(f"the miniature data set cannot be written to {target}: {error}") from error
+
+
 def default_root() -> Path:
     """$DENSEBENCH_CACHE, else $XDG_CACHE_HOME/densebench, else ~/.cache/densebench."""
     try:
@@ -105,6 +122,11 @@ def default_root() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "densebench"
     except RuntimeError as error:
         raise DensebenchError("there is no home folder for the cache; set DENSEBENCH_CACHE to a folder") from error
+
+
+def is_generated(root: Path) -> bool:
+    """Whether a data root is a whole miniature that was made here."""
+    return _is_complete(root)
 
 
 def _is_complete(folder: Path) -> bool:
@@ -192,6 +214,17 @@ def _coco_files() -> Files:
         yield f"annotations/instances_{split}2017.json", json.dumps(instances_json(scenes)).encode()
 
 
+def _coco_folder_files() -> Files:
+    """Relative name and content of each file of one's own data in COCO's format, with the 8 categories that occur."""
+    for split in NUM_IMAGES:
+        scenes = {index + 1: scene for index, scene in enumerate(_scenes(split))}
+        for image_id, scene in scenes.items():
+            yield f"{split}/{image_id:012d}.jpg", _encode(scene.image, "JPEG")
+        content = instances_json(scenes)
+        content["categories"] = [entry for entry in content["categories"] if entry["name"] in CATEGORY_NAMES]
+        yield f"annotations/{split}.json", json.dumps(content).encode()
+
+
 def _scenes(split: str) -> Iterator[Scene]:
     for index in range(NUM_IMAGES[split]):
         yield make_scene(_FIRST_SEED[split] + index, *_size(index))
@@ -218,4 +251,5 @@ _WRITERS: dict[str, Callable[[], Files]] = {
     "folder": _folder_files,
     "cityscapes": _cityscapes_files,
     "coco": _coco_files,
+    "coco_folder": _coco_folder_files,
 }

@@ -23,6 +23,7 @@ from densebench.checkpoint import (
     state_dict_of,
 )
 from densebench.engine.console import console
+from densebench.engine.work_dir import MATCHED_PERCENT
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_backbone
 from densebench.starting_weights import StartingWeights
@@ -51,6 +52,7 @@ class StartingWeightsHook(Hook):
         report = load_starting_weights(model.backbone, self.weights, self.allow_partial)
         runner.logger.info(f"Starting weights {self.weights.name}: {report.summary()}\n{report.details()}")
         console().print(f"  starting weights {self.weights.name}: {report.summary()}")
+        runner.message_hub.update_info(MATCHED_PERCENT, report.matched_percent)
         if runner.rank == 0:
             mmengine.dump(
                 {
@@ -87,13 +89,13 @@ class CheckpointIdentityHook(Hook):
             key: value.item() if isinstance(value, np.generic) else value
             for key, value in checkpoint["message_hub"]["runtime_info"].items()
         }
-        info = {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool, type(None)))}
+        info = {key: value for key, value in values.items() if _is_plain(value)}
         checkpoint["message_hub"] = {
             "log_scalars": {},
             "runtime_info": info,
             "resumed_keys": dict.fromkeys(info, True),
         }
-        checkpoint["meta"]["densebench"] = self.identity
+        checkpoint["meta"]["densebench"] = {**self.identity, MATCHED_PERCENT: info.get(MATCHED_PERCENT)}
 
 
 def load_starting_weights(backbone: Any, weights: StartingWeights, allow_partial: bool) -> LoadReport:
@@ -113,6 +115,12 @@ def load_starting_weights(backbone: Any, weights: StartingWeights, allow_partial
     report = load_state(backbone, *for_backbone(state, backbone.state_dict()))
     require_match(report, source, "the backbone", MIN_MATCHED_PERCENT, allow_partial)
     return report
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int, float, bool, type(None)))
 
 
 def _timm_state(model_name: str) -> StateDict:

@@ -31,16 +31,17 @@ class LayerDepthOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     The depth of a backbone parameter comes from the backbone's `layer_depth()`; necks and heads keep the full rate
     (ConvNeXt, appendix A.3). `paramwise_cfg` holds `decay_rate` (1.0 for none), `decay_type` (`layer_wise` or
-    `stage_wise`), `num_layers`, and `no_weight_decay`, the list of what is exempt (see `is_exempt`).
+    `stage_wise`), `num_layers`, `no_weight_decay`, the list of what is exempt (see `is_exempt`), and `bias_lr_factor`,
+    by which biases other than those of norms learn faster (1.0 for not).
     """
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
-        """Append one group per (depth, weight decay), in the order of the parameters."""
-        groups: dict[tuple[int, float], dict[str, Any]] = {}
+        """Append one group per (depth, rate, weight decay), in the order of the parameters."""
+        groups: dict[tuple[int, float, float], dict[str, Any]] = {}
         parameters = dict(module.named_parameters())
         for setting in parameter_settings(module, self.base_wd or 0.0, self.paramwise_cfg):
             group = groups.setdefault(
-                (setting.depth, setting.weight_decay),
+                (setting.depth, setting.lr_scale, setting.weight_decay),
                 {
                     "params": [],
                     "param_names": [],
@@ -62,6 +63,7 @@ def parameter_settings(model: nn.Module, weight_decay: float, paramwise: dict[st
     """
     decay_rate = paramwise.get("decay_rate", 1.0)
     num_layers = paramwise.get("num_layers", 0)
+    bias_factor = paramwise.get("bias_lr_factor", 1.0)
     exempt = paramwise.get("no_weight_decay", ())
     norm_parameters = _norm_parameters(model)
 
@@ -72,11 +74,12 @@ def parameter_settings(model: nn.Module, weight_decay: float, paramwise: dict[st
         depth = num_layers + 1
         if decay_rate != 1.0 and name.startswith(BACKBONE_PREFIX):
             depth = _backbone_depth(model, name.removeprefix(BACKBONE_PREFIX), paramwise)
+        faster = bias_factor if is_bias(name, norm_parameters) else 1.0
         settings.append(
             ParameterSetting(
                 name=name,
                 depth=depth,
-                lr_scale=decay_rate ** (num_layers + 1 - depth),
+                lr_scale=decay_rate ** (num_layers + 1 - depth) * faster,
                 weight_decay=0.0 if is_exempt(name, parameter, exempt, norm_parameters) else weight_decay,
             )
         )
@@ -87,19 +90,26 @@ def is_exempt(name: str, parameter: torch.Tensor, rules: Any, norm_parameters: s
     """Whether a parameter is exempt from weight decay.
 
     `one_dimensional` exempts vectors and biases (the ConvNeXt authors' constructor), `norms` the parameters of
-    normalization layers (RepLKNet, Swin); any other rule is a part of the parameter's name
-    (`relative_position_bias_table`).
+    normalization layers (RepLKNet, Swin), `biases` the biases of all other layers (FCOS); any other rule is a part of
+    the parameter's name (`relative_position_bias_table`).
     """
     for rule in rules:
         if rule == "one_dimensional":
             exempt = parameter.ndim == 1 or name.endswith(".bias")
         elif rule == "norms":
             exempt = name in norm_parameters
+        elif rule == "biases":
+            exempt = is_bias(name, norm_parameters)
         else:
             exempt = rule in name
         if exempt:
             return True
     return False
+
+
+def is_bias(name: str, norm_parameters: set[str]) -> bool:
+    """Whether a parameter is the bias of a layer that is no normalization."""
+    return name.rpartition(".")[2] == "bias" and name not in norm_parameters
 
 
 def _backbone_depth(model: nn.Module, name: str, paramwise: dict[str, Any]) -> int:

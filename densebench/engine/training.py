@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
 from rich.console import Console
 
+from densebench.building import building
+from densebench.data.dataset import require_labelled_pixels
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.distributed import join_process_group
+from densebench.engine.resuming import Start, find_start
+from densebench.engine.work_dir import remove_partial_files
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.schedule import describe
@@ -19,10 +25,10 @@ CONFIG_FILE = "config.py"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where a training left its things."""
+    """Where a training left its things; no checkpoint where an override turned saving off."""
 
     work_dir: Path
-    checkpoint: Path
+    checkpoint: Path | None
 
 
 def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> TrainingResult:
@@ -39,26 +45,52 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     if resume and options.mini:
         raise DensebenchError("--resume needs the optimizer's state, which a --mini run does not save; train it anew.")
     require_images_for_norms(recipe)
+    if recipe.dataset is not None:
+        for split in ("train", "val"):
+            require_labelled_pixels(recipe.dataset.layout, recipe.dataset.root, split)
     announce(recipe, screen)
-    # Before the model is built: what cannot be had should be said at once.
-    recipe.starting_weights.local_file()
+    start = find_start(recipe.work_dir, recipe.identity) if resume else None
+    if start is not None:
+        screen.print(f"  resuming from iteration {start.iteration} of {start.file}")
+    elif resume:
+        screen.print(f"  nothing to resume in {recipe.work_dir} yet: starting from the beginning")
+    if start is None:
+        # Before the model is built: what cannot be had should be said at once.
+        recipe.starting_weights.local_file()
     require_writable(recipe.work_dir)
 
-    join_process_group(launcher)
     recipe.config.launcher = launcher
-    recipe.config.resume = resume
     with captured_imports() as building:
-        runner = SafeRunner.from_cfg(recipe.config)
+        runner = SafeRunner.from_cfg(resumed(recipe.config, start))
     quiet_logger(runner.logger)
     runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
     if runner.rank == 0:
+        remove_partial_files(recipe.work_dir)
         recipe.config.dump(recipe.work_dir / CONFIG_FILE)
     interval = recipe.config.default_hooks.logger.interval
     runner.register_hook(ProgressHook(screen, interval, "iterations", task_of(recipe.identity.method).result_line))
     runner.train()
-    checkpoint = latest_checkpoint(recipe.work_dir)
-    screen.print(f"Checkpoint: {checkpoint}")
+    checkpoint = written_checkpoint(runner, recipe.work_dir) or (start.file if start is not None else None)
+    screen.print(f"Checkpoint: {checkpoint or 'none was saved'}")
     return TrainingResult(recipe.work_dir, checkpoint)
+
+
+def resumed(config: Config, start: Start | None) -> Config:
+    """The config that goes on at `start`; as it is without one."""
+    if start is None:
+        return config
+    config = copy.deepcopy(config)
+    config.resume, config.load_from = True, str(start.file)
+    config.randomness.seed = start.seed  # before the sampler is built, which keeps the order of the images
+    return config
+
+
+def written_checkpoint(runner: Any, work_dir: Path) -> Path | None:
+    """The last checkpoint that this run wrote, whatever else lies in the work dir."""
+    from mmengine.hooks import CheckpointHook
+
+    files = [hook.last_ckpt for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    return next((work_dir / Path(file).name for file in files if file is not None), None)
 
 
 def require_images_for_norms(recipe: Recipe) -> None:
@@ -91,20 +123,6 @@ def announce(recipe: Recipe, screen: Console) -> None:
     screen.print(f"  work dir: {recipe.work_dir}")
 
 
-def latest_checkpoint(work_dir: Path) -> Path:
-    """The newest checkpoint of a work dir.
-
-    Raises:
-        DensebenchError: there is none.
-    """
-    checkpoints = sorted(work_dir.glob("*.pth"), key=lambda path: path.stat().st_mtime)
-    if not checkpoints:
-        raise DensebenchError(
-            f"No checkpoint (*.pth) in {work_dir}; train first, or name one: tools/test.py CONFIG CHECKPOINT."
-        )
-    return checkpoints[-1]
-
-
 def dry_run(options: RunOptions) -> None:
     """Print the schedule, the load report and the learning rate of every layer; train and write nothing.
 
@@ -116,7 +134,7 @@ def dry_run(options: RunOptions) -> None:
         import densebench.registration  # noqa: F401
         from densebench.engine.hooks import load_starting_weights
         from densebench.engine.layer_decay import parameter_settings
-    from mmengine.registry import MODELS, DefaultScope
+    from mmengine.registry import MODELS
 
     recipe = resolve(options)
     announce(recipe, screen)
@@ -125,7 +143,7 @@ def dry_run(options: RunOptions) -> None:
         f"Schedule: {optimizer.type}, lr {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}; "
         f"{describe(schedule)}"
     )
-    with DefaultScope.overwrite_default_scope(recipe.config.default_scope), captured_imports():
+    with building(recipe.config.default_scope), captured_imports():
         model = MODELS.build(recipe.config.model)
     if recipe.starting_weights.name != "none":
         report = load_starting_weights(model.backbone, recipe.starting_weights, options.allow_partial)

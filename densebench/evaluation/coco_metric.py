@@ -77,8 +77,9 @@ def encoded(masks: Any) -> list[dict[str, Any]]:
     """Masks as run lengths: N of them as they are, or (N, H, W) pictures encoded."""
     if isinstance(masks, list):
         return masks
+    pictures = masks.cpu().numpy() if isinstance(masks, torch.Tensor) else masks
     # (N, H, W) -> (H, W, N), each mask's columns in a row of memory
-    rle: list[dict[str, Any]] = run_lengths.encode(np.asfortranarray(_array(masks).transpose(1, 2, 0).astype(np.uint8)))
+    rle: list[dict[str, Any]] = run_lengths.encode(pictures.transpose(1, 2, 0).astype(np.uint8, order="F"))
     return rle
 
 

@@ -9,12 +9,15 @@ Compiled by numba at the first call, and kept on disk for later ones.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypedDict
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 # Sampled values stay between their cell's corners but for rounding, which is far smaller than this.
 MARGIN = np.float32(1e-5)
@@ -38,8 +41,7 @@ def paste_and_encode(
         boxes: (N, 4), left, top, right, bottom in pixels of the image.
         threshold: above 0; a pixel belongs to the object from this probability on.
 
-    Equal to mmdet's `_do_paste_mask` on the CPU, with torch's grid_sample in float32 where it is compiled with fused
-    multiply-adds (AVX2 and later), and pycocotools' encode.
+    Equal to mmdet's `_do_paste_mask` on the CPU, to the last bit of grid_sample's float32, and pycocotools' encode.
 
     Raises:
         ValueError: a threshold that is not above 0.
@@ -47,15 +49,29 @@ def paste_and_encode(
     if threshold <= 0:
         raise ValueError(f"expected a threshold above 0, got {threshold}")
     masks, corners = _float32(probabilities), _float32(boxes).reshape(-1, 4)
+    settings = (height, width, np.float32(threshold), grid_sample_is_fused())
     return [
-        {"size": [height, width], "counts": _encoded(mask, box, height, width, np.float32(threshold)).tobytes()}
+        {"size": [height, width], "counts": _encoded(mask, box, *settings).tobytes()}
         for mask, box in zip(masks, corners, strict=True)
     ]
 
 
+@cache
+def grid_sample_is_fused() -> bool:
+    """Whether torch's grid_sample rounds a * b + c once, as compiled for AVX2 and later, or twice."""
+    mask = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.57, 0.61], [0.7, 0.83, 0.99]])
+    place = torch.linspace(0.01, 0.6, 999)  # between the centre and its neighbours to the right and below
+    found = grid_sample(mask[None, None], place[None, :, None, None].expand(1, 999, 1, 2), align_corners=False)
+    after = (place + 1) * 1.5 - 0.5 - 1
+    before = 1 - after
+    a, b, c, d = mask[1:, 1:].flatten()
+    twice_rounded = a * (before * before) + b * (after * before) + c * (before * after) + d * (after * after)
+    return not torch.equal(found.flatten(), twice_rounded)
+
+
 @njit(cache=True, error_model="numpy")
 def _encoded(
-    mask: NDArray[np.float32], box: NDArray[np.float32], height: int, width: int, threshold: np.float32
+    mask: NDArray[np.float32], box: NDArray[np.float32], height: int, width: int, threshold: np.float32, is_fused: bool
 ) -> NDArray[np.uint8]:
     """The text of one mask's run lengths: (h, w) probabilities in a box (4)."""
     rows, columns = mask.shape
@@ -64,7 +80,8 @@ def _encoded(
     right, bottom = min(int(np.ceil(box[2])) + 1, width), min(int(np.ceil(box[3])) + 1, height)
     if left >= right or top >= bottom:
         return _compressed(np.empty(0, np.int64), 0, height * width)
-    xs, ys = _positions(left, right, box[0], box[2], columns), _positions(top, bottom, box[1], box[3], rows)
+    xs = _positions(left, right, box[0], box[2], columns, is_fused)
+    ys = _positions(top, bottom, box[1], box[3], rows, is_fused)
     padded = np.zeros((rows + 2, columns + 2), np.float32)
     padded[1:-1, 1:-1] = mask
     kinds = _cell_kinds(padded, threshold)
@@ -95,8 +112,9 @@ def _encoded(
             for index in range(starts[run], starts[run + 1]):
                 south = ys[index] - np.float32(row)
                 north = one - south
-                value = _fused(b, east * north, a * (west * north))
-                value = _fused(d, east * south, _fused(c, west * south, value))
+                value = _multiply_add(b, east * north, a * (west * north), is_fused)
+                value = _multiply_add(c, west * south, value, is_fused)
+                value = _multiply_add(d, east * south, value, is_fused)
                 if inside != (value >= threshold):
                     inside = not inside
                     number = _change(changes, number, origin + index)
@@ -106,7 +124,9 @@ def _encoded(
 
 
 @njit(cache=True, error_model="numpy")
-def _positions(first: int, last: int, low: np.float32, high: np.float32, size: int) -> NDArray[np.float32]:
+def _positions(
+    first: int, last: int, low: np.float32, high: np.float32, size: int, is_fused: bool
+) -> NDArray[np.float32]:
     """Where the centres of pixels first..last - 1 lie in a mask of `size` cells between `low` and `high`."""
     positions = np.empty(last - first, np.float32)
     half, one, two = np.float32(0.5), np.float32(1), np.float32(2)
@@ -115,7 +135,7 @@ def _positions(first: int, last: int, low: np.float32, high: np.float32, size: i
         place = (np.float32(first + index) + half - low) / (high - low) * two - one
         if np.isinf(place):
             place = np.float32(0)
-        positions[index] = _fused(place + one, np.float32(size) * half, -half)
+        positions[index] = _multiply_add(place + one, np.float32(size) * half, -half, is_fused)
     return positions
 
 
@@ -156,9 +176,9 @@ def _cell_kinds(padded: NDArray[np.float32], threshold: np.float32) -> NDArray[n
 
 
 @njit(cache=True)
-def _fused(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
-    """a * b + c rounded once, as torch's compiled grid_sample has it; the product is exact in float64."""
-    return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+def _multiply_add(a: np.float32, b: np.float32, c: np.float32, is_fused: bool) -> np.float32:
+    """a * b + c, rounded once if fused (the product is exact in float64), else twice."""
+    return np.float32(np.float64(a) * np.float64(b) + np.float64(c)) if is_fused else a * b + c
 
 
 @njit(cache=True)

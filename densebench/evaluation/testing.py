@@ -7,6 +7,7 @@ import math
 import resource
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,15 @@ from densebench.checkpoint import (
     read_checkpoint,
     require_match,
     state_dict_of,
+    training_facts,
 )
-from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, computed_flops_g, flops_by_part, params_m, published_shape
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
+from densebench.engine.amp import amp_dtype, low_precision
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
-from densebench.engine.distributed import join_process_group
-from densebench.engine.training import latest_checkpoint
+from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_model
 from densebench.leaderboard.records import new_record_path, write_record
@@ -60,6 +62,7 @@ def test(
     out_dir: Path | None = None,
     show_dir: Path | None = None,
     merge: bool = True,
+    max_memory_gb: float | None = None,
     launcher: str = "none",
 ) -> TestResult:
     """Test a checkpoint by the recipe's single-scale or multi-scale protocol, and write the record.
@@ -76,20 +79,22 @@ def test(
         from densebench.engine.runner import SafeRunner
     recipe = resolve(options, protocol=kind)
     task = task_of(recipe.identity.method)
-    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir)
+    file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir, options.mini)
     content = read_checkpoint(file)
-    trained = content.get("meta", {}).get("densebench", {})
+    trained = training_facts(content, file)
     require_same_architecture(recipe, trained, file)
     # The checkpoint knows its experiment in full (seed, length of a mini run), the command line only in part.
     experiment = trained.get("experiment", recipe.identity.experiment)
     work_dir = recipe.work_dir if options.work_dir else Path("work_dirs") / experiment
     require_writable(work_dir)
+    for folder, option in ((out_dir, "--out"), (show_dir, "--show-dir")):
+        if folder is not None:
+            require_writable(folder, option)
 
-    join_process_group(launcher)
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:
-        config.model = {**config.tta_model, "module": config.model}
+        config.model = {**config.tta_model, "max_memory_gb": max_memory_gb, "module": config.model}
     with captured_imports() as building:
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)
@@ -105,7 +110,8 @@ def test(
     runner.register_hook(cost)
     if out_dir is not None or show_dir is not None:
         runner.register_hook(task.prediction_files(out_dir, show_dir, dataset.layout))
-    metrics = runner.test()
+    with precision(unwrapped(runner), options.amp):
+        metrics = runner.test()
     if runner.rank != 0:
         return TestResult(metrics, Path())
 
@@ -126,7 +132,10 @@ def test(
             # How the checkpoint was trained is known from the checkpoint alone.
             **{key: trained.get(key) for key in ("pretrain", "schedule", "total_batch", "images_per_gpu")},
             "mini": identity.mini,
-            "protocol": dict(recipe.description[kind.replace("-", "_")]),
+            "protocol": {
+                **recipe.description[kind.replace("-", "_")],
+                **({"train_size": trained["train_size"]} if "train_size" in trained else {}),
+            },
             "metrics": recorded_metrics(metrics),
             "per_image": path.with_suffix(".npz").name,
             "cost": {**model_cost(recipe), **cost.measured(options.amp), "merged": merged},
@@ -135,9 +144,11 @@ def test(
                 command,
                 checkpoint_sha256=file_sha256(file),
                 weights_matched_percent=report.matched_percent,
+                starting_weights_matched_percent=trained.get(MATCHED_PERCENT),
                 dataset_fingerprint=fingerprint(files, dataset.root),
                 num_images=len(per_image["images"]),
-                seed=content.get("meta", {}).get("seed"),
+                generated_data=dataset.is_generated,
+                seed=trained["seed"],
                 world_size=runner.world_size,
             ),
         },
@@ -172,13 +183,15 @@ def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: 
 
 def model_cost(recipe: Recipe) -> dict[str, Any]:
     """Parameters and multiply-adds at the published input size, from the meta device."""
+    shape = published_shape(recipe.description, recipe.identity.mini)
     with captured_imports():
         model = build_for_counting(recipe.config.model)
-    shape = published_shape(recipe.description, recipe.identity.mini)
+        computed = computed_flops_g(recipe.config.model, shape)
     by_part = flops_by_part(model, shape)
     return {
         "params_m": params_m(model),
         "flops_g": sum(by_part.values()),
+        "flops_g_computed": computed,
         "flops_input": list(shape),
         "flops_by_part": by_part,
     }
@@ -205,20 +218,32 @@ def unwrapped(runner: Runner) -> nn.Module:
     return model
 
 
+def precision(model: nn.Module, amp: bool) -> AbstractContextManager[None]:
+    """--amp: the network's parts in low precision, all else in fp32."""
+    if not amp:
+        return nullcontext()
+    return low_precision(model, amp_dtype(next(model.parameters()).device.type))
+
+
 def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classes: Sequence[str]) -> None:
     """Write a metric's `per_image` arrays; what they are is told by the metric (ExactIoU, ExactCoco).
 
     `images` are names relative to the data root, so that records of different machines pair up.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part.npz")
-    np.savez_compressed(
-        temporary,
-        images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
-        classes=np.array(classes),
-        **{key: values for key, values in per_image.items() if key != "images"},
-    )
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            temporary,
+            images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
+            classes=np.array(classes),
+            **{key: values for key, values in per_image.items() if key != "images"},
+        )
+        temporary.replace(path)
+    except OSError as error:
+        raise DensebenchError(f"{path} cannot be written ({error.strerror}); make room and test again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class RunCostHook(Hook):

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from densebench.data.layouts import OFFICIAL_SIZES
 from densebench.leaderboard.entries import Entry, Task
 
 # The images of the validation sets that published results are for.
-OFFICIAL_NUM_IMAGES = {"ade20k": 2000, "cityscapes": 500, "coco": 5000}
+OFFICIAL_NUM_IMAGES = {name: sizes["val"] for name, sizes in OFFICIAL_SIZES.items()}
 
 _LABELS = {
     "task": "task",
@@ -19,6 +20,7 @@ _LABELS = {
     "mini": "miniature",
     "num_images": "number of test images",
     "dataset_fingerprint": "data fingerprint",
+    "generated_data": "generated images",
     "pretrain_data": "pretraining",
     "schedule": "schedule",
     "train_size": "training size",
@@ -36,6 +38,7 @@ class Conditions:
     mini: bool
     num_images: int | None = None
     dataset_fingerprint: str | None = None
+    generated_data: bool | None = None
     pretrain_data: str | None = None
     schedule: str | None = None
     train_size: str | None = None  # as published tables have it: "512x512", "480-800x1333"
@@ -50,7 +53,7 @@ class Conditions:
     @property
     def is_official(self) -> bool:
         """Whether published results are for the same images."""
-        if self.mini or self.dataset not in OFFICIAL_NUM_IMAGES:
+        if self.mini or self.generated_data or self.dataset not in OFFICIAL_NUM_IMAGES:
             return False
         return self.num_images in (None, OFFICIAL_NUM_IMAGES[self.dataset])
 
@@ -92,6 +95,7 @@ def conditions_of(entry: Entry) -> Conditions:
         mini=entry.mini,
         num_images=entry.num_images,
         dataset_fingerprint=entry.dataset_fingerprint,
+        generated_data=entry.generated_data,
         pretrain_data=pretrain_data(entry.pretrain),
         schedule=entry.schedule,
         train_size=entry.published.crop_or_scale if entry.published else train_size,

@@ -53,6 +53,7 @@ class Entry:
     git_commit: str | None = None
     dataset_fingerprint: str | None = None
     num_images: int | None = None
+    generated_data: bool | None = None  # whether the tested images are synthetic scenes
     records: tuple[Record, ...] = ()  # those that the figures come from, of each seed at most one of each kind
     older_records: int = 0  # of the same experiment, superseded by those
     spreads: Mapping[str, Spread] = field(default_factory=dict)  # over seeds, by the names of columns
@@ -178,6 +179,7 @@ def _measured_entry(group: list[Record]) -> Entry:
         git_commit=newest.provenance.get("git_commit"),
         dataset_fingerprint=newest.provenance.get("dataset_fingerprint") if tests else None,
         num_images=newest.provenance.get("num_images") if tests else None,
+        generated_data=_is_generated(newest) if tests else None,
         records=tuple(chosen[kind] for kind in ("test-ss", "test-ms", "benchmark") if kind in chosen),
         older_records=len(group) - len(chosen),
     )
@@ -227,6 +229,17 @@ def _newest_of_each_kind(group: list[Record]) -> dict[str, Record]:
 
 def _tested(record: Record) -> tuple[object, object]:
     return record.provenance.get("checkpoint_sha256"), record.provenance.get("dataset_fingerprint")
+
+
+def _is_generated(record: Record) -> bool | None:
+    """As the record tells; one from before it told, by its command: a miniature without --data-root is generated."""
+    told = record.provenance.get("generated_data")
+    if isinstance(told, bool):
+        return told
+    command = record.provenance.get("command")
+    if not record.mini or not isinstance(command, list):
+        return None
+    return not any(str(argument).partition("=")[0] == "--data-root" for argument in command)
 
 
 def _by_cost(chosen: Mapping[str, Record]) -> list[Record]:

@@ -74,6 +74,8 @@ def backbone_name(family: str, variant: str) -> str:
     if (family, variant) == ("RepLKNet", "31"):  # the last step of the kernel ladder is RepLKNet-31B itself
         variant = "31b"
     if family == "MobileNetV2":
+        if variant.startswith("laststage-"):  # all of that table are trained with the parallel 3x3 kernel
+            variant += "-reparam3"
         variant = variant.replace("laststage-", "last_").replace("-reparam3", "_rep")
     return f"{name}_{variant}"
 

@@ -189,7 +189,10 @@ def _table(group: Group, published: Sequence[Entry], apart: tuple[str, ...], quo
         for column in columns
         if column.is_accuracy and any(column.key in entry.figures for entry in models)
     }
-    dataset = _DATASET_TITLES.get(conditions.dataset, conditions.dataset) + (" miniature" if conditions.mini else "")
+    dataset = _DATASET_TITLES.get(conditions.dataset, conditions.dataset)
+    if conditions.mini:
+        is_known = conditions.generated_data or conditions.num_images is None
+        dataset += " miniature" if is_known else " at miniature sizes"
     return Table(
         title=f"{dataset}, {_TASK_TITLES[conditions.task]}",
         subtitle=_subtitle(conditions, has_measured=bool(measured)),
@@ -239,7 +242,13 @@ def _subtitle(key: Conditions, has_measured: bool) -> str:
         f"{key.num_images or 'unknown number of'} test images, fingerprint {(key.dataset_fingerprint or UNKNOWN)[:8]}"
     )
     if key.mini:
-        return f"Generated miniature data, {images}: a check of the pipeline, not comparable with published results."
+        source = {True: "Generated scenes", False: "Real images", None: "Generated scenes or real images"}
+        return (
+            f"{source[key.generated_data]} at a miniature's sizes and schedule, {images}: a check of the pipeline, not "
+            "comparable with published results."
+        )
+    if key.generated_data:
+        return f"Generated scenes, {images}: a check of the pipeline, not comparable with published results."
     if key.dataset in OFFICIAL_NUM_IMAGES and not key.is_official:
         official = OFFICIAL_NUM_IMAGES[key.dataset]
         return f"{images}: not the {official} of the official validation set, so no published results stand here."

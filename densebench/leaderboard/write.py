@@ -14,6 +14,7 @@ from densebench.leaderboard.page import render_page
 from densebench.leaderboard.published import published_results
 from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
+from densebench.whole_files import written_whole
 
 FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
 
@@ -50,8 +51,8 @@ def write_leaderboard(
         out.mkdir(parents=True, exist_ok=True)
         for name in formats:
             paths.append(out / FILE_NAMES[name])
-            with paths[-1].open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(texts[name]())
+            with written_whole(paths[-1]) as temporary:
+                temporary.write_bytes(texts[name]().encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise DensebenchError(f"The leaderboard cannot be written to {out}: {error.strerror}.") from error
     ours = [table for table in tables if table.is_measured]

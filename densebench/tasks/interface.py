@@ -32,12 +32,13 @@ class Task:
     train_pipeline: Callable[[Description, int], list[Settings]]  # description, number of classes
     test_pipeline: Callable[[Settings, int], list[Settings]]  # test protocol, number of classes
     evaluator: Callable[[Description, Dataset], Settings]
-    # protocol ("test-ss", "test-ms") -> the wrapper for multi-scale testing, or None
+    # protocol ("test-ss", "test-ms") -> the wrapper that merges an image's views, or None
     multi_scale_test: Callable[[str], Settings | None]
     # description -> the entries of it that are sizes, as a miniature has them
     shrink_sizes: Callable[[Description], Description]
     # folders of --out and --show-dir (None: not asked for), layout of the data set -> the hook that writes them
     prediction_files: Callable[[Path | None, Path | None, str], Hook]
+    train_size: Callable[[Description], str]  # the size of images in training, as published tables have it
     result_line: Callable[[Mapping[str, float]], str]  # metrics -> what the console says
 
     def register(self) -> None:

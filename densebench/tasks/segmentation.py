@@ -46,8 +46,7 @@ def shrink_sizes(description: dict[str, Any]) -> dict[str, Any]:
     return {
         "crop_size": scaled(description["crop_size"], factor),
         "train_scale": scaled(description["train_scale"], factor),
-        "test_ss": scaled_protocol(description["test_ss"], factor),
-        "test_ms": scaled_protocol(description["test_ms"], factor),
+        **{kind: scaled_protocol(description[kind], factor) for kind in ("test_ss", "test_ms") if kind in description},
     }
 
 
@@ -56,6 +55,11 @@ def prediction_files(out_dir: Path | None, show_dir: Path | None, layout: str) -
     from densebench.evaluation.prediction_files import PredictionFilesHook
 
     return PredictionFilesHook(out_dir, show_dir, layout)
+
+
+def train_size(description: Mapping[str, Any]) -> str:
+    """The crops' height and width: "512x512"."""
+    return "x".join(map(str, description["crop_size"]))
 
 
 def result_line(metrics: Mapping[str, float]) -> str:
@@ -79,8 +83,9 @@ SEGMENTATION = Task(
     train_pipeline=lambda description, num_classes: pipelines.train_pipeline(description, _labels(num_classes)),
     test_pipeline=lambda protocol, num_classes: pipelines.test_pipeline(protocol, _labels(num_classes)),
     evaluator=evaluator,
-    multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"} if protocol == "test-ms" else None,
+    multi_scale_test=lambda protocol: {"type": "StreamingMultiScaleTest"},
     shrink_sizes=shrink_sizes,
     prediction_files=prediction_files,
+    train_size=train_size,
     result_line=result_line,
 )

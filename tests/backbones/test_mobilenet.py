@@ -123,7 +123,7 @@ def test_kernel_sizes(name: str, kernels: list[tuple[int, int | None]]) -> None:
     assert shortcuts == (0 if name.endswith("_noshortcut") else 10)
 
 
-@pytest.mark.parametrize("name", REPARAMETERIZED)
+@pytest.mark.parametrize("name", [*REPARAMETERIZED, "mobilenetv2_k9_noshortcut"])
 def test_merged_kernels_are_equal(name: str) -> None:
     assert_equal_when_merged(backbones.build(name))
 
@@ -143,7 +143,7 @@ def assert_equal_when_merged(backbone: DenseMobileNetV2) -> None:
         for found, wanted in zip(backbone(image), expected, strict=True):
             assert (found - wanted).abs().max() <= 1e-4 * wanted.abs().max()
     state = backbone.state_dict()
-    assert not any(".small." in name for name in state)
+    assert not any(".small." in name or "running_mean" in name for name in state)
     backbone.merge_reparameterization()
     assert list(backbone.state_dict()) == list(state)
     assert all(torch.equal(value, state[name]) for name, value in backbone.state_dict().items())
@@ -153,8 +153,10 @@ def test_nothing_to_merge_without_parallel_kernels() -> None:
     with torch.device("meta"):
         backbone = backbones.build("mobilenetv2_last_k7")
     names = list(backbone.state_dict())
-    backbone.merge_reparameterization()
+    backbone.merge_reparameterization(fold_norms=False)
     assert list(backbone.state_dict()) == names
+    backbone.merge_reparameterization()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
 
 
 @pytest.mark.parametrize(

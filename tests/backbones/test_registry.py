@@ -1,5 +1,7 @@
 """The names: found, unknown, unique across the toolboxes, and an author's own class."""
 
+import re
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -25,6 +27,15 @@ def test_a_class_of_ones_own_takes_one_line(forget_names: None) -> None:
 def test_a_name_is_taken_once(forget_names: None) -> None:
     with pytest.raises(KeyError, match="convnext_t"):
         backbones.register("convnext_t")(nn.Identity)
+
+
+def test_names_come_in_the_order_in_which_they_are_written() -> None:
+    names = backbones.names()
+    assert [name for name in names if re.fullmatch("convnext_[a-z]+", name)] == [
+        f"convnext_{size}" for size in ("t", "s", "b", "l", "xl")
+    ]
+    steps = [name for name in names if name.startswith("roadmap_resnet50")]
+    assert steps[:3] == [f"roadmap_resnet50_{step}" for step in ("resnet", "stage_ratio", "patchify_stem")]
 
 
 def test_unknown_names_list_near_matches() -> None:

@@ -30,15 +30,16 @@ def with_random_statistics(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+@pytest.mark.parametrize("fold_norms", [True, False])
 @pytest.mark.parametrize("arguments", [SMALL, SMALL_XL])
-def test_merged_equals_trained(arguments: dict[str, object]) -> None:
+def test_merged_equals_trained(arguments: dict[str, object], fold_norms: bool) -> None:
     torch.manual_seed(0)
     backbone = with_random_statistics(DenseRepLKNet(**arguments)).eval()
     image = torch.randn(2, 3, 64, 96, requires_grad=True)
     expected = backbone(image)
     (wanted,) = torch.autograd.grad(sum(level.square().mean() for level in expected), image)
 
-    backbone.merge_reparameterization()
+    backbone.merge_reparameterization(fold_norms)
     found = backbone(image)
     (gradient,) = torch.autograd.grad(sum(level.square().mean() for level in found), image)
     for merged, trained in zip((*found, gradient), (*expected, wanted), strict=True):
@@ -46,7 +47,10 @@ def test_merged_equals_trained(arguments: dict[str, object]) -> None:
 
     state = backbone.state_dict()
     assert not any("lkb_origin" in name or "small_conv" in name for name in state)
-    backbone.merge_reparameterization()
+    left = {name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    outputs = {f"stages.{stage}.norm" for stage in range(4)} if arguments.get("norm_outputs") else set()
+    assert left == outputs if fold_norms else left > outputs
+    backbone.merge_reparameterization(fold_norms)
     assert backbone.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in backbone.state_dict().items())
 

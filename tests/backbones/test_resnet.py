@@ -124,3 +124,27 @@ def test_drop_path_and_output_indices() -> None:
     rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert backbone.out_channels == (512, 2048) and backbone.out_strides == (8, 32)
+
+
+def test_norms_are_synchronized_where_that_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync_norms() -> int:
+        with torch.device("meta"):
+            model = DenseResNet(**SMALL, use_sync_bn=True, norm_frozen=True)
+        norms = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
+        assert not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
+        return len(norms)
+
+    assert sync_norms() == 0
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert sync_norms() == 1 + 3 * 7 + 4  # stem, three in each block, one in each shortcut
+
+
+def test_stride_in_the_first_convolution_and_frozen_norms() -> None:
+    model = backbones.build("resnet50", stride_in_1x1=True, norm_frozen=True, frozen_stages=1)
+    block = model.layer2[0]
+    assert block.conv1.stride == (2, 2) and block.conv2.stride == (1, 1)
+    assert [level.shape[-1] for level in model(torch.zeros(1, 3, 64, 64))] == [16, 8, 4, 2]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms and not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
+    assert model.layer2[0].conv1.weight.requires_grad and not model.layer1[0].conv1.weight.requires_grad

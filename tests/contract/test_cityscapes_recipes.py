@@ -48,15 +48,12 @@ def published_row(family: str, variant: str, method: str, crop: str) -> dict[str
 
 
 def published_result(name: str) -> PublishedResult:
-    """The row of the config's backbone; the rows of the last stage's kernels leave the parallel kernel unsaid."""
+    """The row of the config's backbone."""
     identity = recipe_of(name).identity
-    names = {identity.backbone}
-    if identity.backbone.startswith("mobilenetv2_last_"):
-        names.add(identity.backbone.removesuffix("_rep"))
     (result,) = [
         result
         for result in published_results()
-        if result.backbone in names and (result.method, result.dataset) == (identity.method, identity.dataset)
+        if (result.backbone, result.method, result.dataset) == (identity.backbone, identity.method, identity.dataset)
     ]
     return result
 

@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from backbones import backbone_name
+from densebench.description import find_config, read_description
+from densebench.leaderboard.published import published_results
 from densebench.recipe import CONFIG_FOLDER
 
 TABLE = CONFIG_FOLDER.parent / "docs" / "recipes.md"
@@ -22,6 +27,15 @@ def test_every_config_is_listed_once() -> None:
     paths = (path.relative_to(CONFIG_FOLDER) for path in CONFIG_FOLDER.rglob("*.py"))
     configs = sorted(str(path.with_suffix("")) for path in paths if path.parts[0] != "_base_")
     assert sorted(name for name, _ in listed()) == configs
+
+
+@pytest.mark.parametrize(("name", "cells"), [row for row in listed() if len(row[1]) > 2 and "." in row[1][2]])
+def test_published_rows_stand_beside_the_recipe(name: str, cells: list[str]) -> None:
+    """On the leaderboard a run of the recipe and its published row go by one name."""
+    recipe = read_description(find_config(name))
+    row = (backbone_name(recipe["model"]["backbone"]), recipe["method"], recipe["dataset"], cells[0])
+    known = {(result.backbone, result.method, result.dataset, result.pretrain) for result in published_results()}
+    assert row in known
 
 
 def test_every_figure_stands_in_the_header() -> None:

@@ -5,8 +5,6 @@ A row states some numbers and leaves others out; what it states is held, in its 
 
 import csv
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -276,14 +274,3 @@ def test_the_miniature_keeps_the_model(name: str) -> None:
     assert small.config.model.backbone == recipe.config.model.backbone
     assert small.config.optim_wrapper.optimizer == recipe.description["optim_wrapper"]["optimizer"]
     assert small.description["crop_size"] == (128, 128) and small.starting_weights.name == "none"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["upernet_swin_t_ade20k", "upernet_resnet50_ade20k"])
-def test_a_recipe_trains_on_the_miniature(name: str, tmp_path: Path) -> None:
-    command = [str(CONFIG_FOLDER.parent / "tools" / "train.py"), name, "--mini", "--mini-iters", "1"]
-    result = subprocess.run(
-        [sys.executable, *command, "--work-dir", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "iter_1.pth").is_file()

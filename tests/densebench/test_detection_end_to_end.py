@@ -34,8 +34,9 @@ TINY = (
 )
 
 
-def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), "--cfg-options", *TINY]
+def tool(name: str, *arguments: object, overrides: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    options = ["--cfg-options", *TINY, *overrides]
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -96,3 +97,24 @@ def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
         assert [value if value is None else pytest.approx(value, abs=1e-10) for value in found] == [
             None if value < 0 else 100 * value for value in evaluation.stats
         ]
+
+
+def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path) -> None:
+    # Few proposals: untrained, each is a candidate of all classes in every view.
+    overrides = ("test_ms.scales=((640,96),(640,160))", "model.test_cfg.rpn.max_per_img=10")
+    result = tool(
+        "test", "mask_rcnn_convnext_t_coco", trained / "iter_3.pth", "--mini", "--aug-test", "--work-dir", tmp_path,
+        overrides=overrides,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "" and "test-ms of" in result.stdout
+    records, problems = read_records([tmp_path])
+    assert not problems
+    (record,) = records
+    assert record.kind == "test-ms" and record.provenance["num_images"] == 24
+    assert record.protocol == {"scales": [[640, 96], [640, 160]], "flip": True, "train_size": "77-128x213"}
+    assert record.metrics["bbox_AP"] >= 0 and record.metrics["segm_AP50"] >= 0
+    with np.load(record.per_image) as parts:
+        assert len(parts["images"]) == 24
+        # As many as the recipe keeps of an image.
+        assert len(parts["scores"]) == len(parts["mask_lengths"]) == 24 * 10

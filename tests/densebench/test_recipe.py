@@ -242,3 +242,14 @@ def test_a_work_dir_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DensebenchError, match="cannot be made"):
         require_writable(tmp_path / "file" / "work_dir")
+
+
+@pytest.mark.parametrize(("cuda", "world_size", "expected"), [(True, 2, "SyncBN"), (True, 1, "BN"), (False, 2, "BN")])
+def test_sync_bn_where_several_gpus_are(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, world_size: int, expected: str
+) -> None:
+    # Not by $WORLD_SIZE, which under SLURM nobody has set yet.
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    options = RunOptions("upernet_convnext_t_ade20k", mini=True, pretrained="none", world_size=world_size)
+    assert resolve(options).config.model.decode_head.norm_cfg.type == expected

@@ -78,6 +78,17 @@ def test_rate_in_epochs_is_mmcv0s(accumulation: int) -> None:
                 scheduler.step()
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_constant_warmup_keeps_its_rate(accumulation: int) -> None:
+    """mmcv 0.x and FCOS: a third of the rate for all of the warm-up, then the whole."""
+    warmup = {"kind": "constant", "iterations": 30, "ratio": 1 / 3}
+    schedule = {"iterations": 60, "warmup": warmup, "steps": {"at": (40, 50), "factor": 0.1}}
+    step = accumulation
+    expected = [1 / 3] * 30 * step + [1.0] * 10 * step + [0.1] * 10 * step + [0.01] * 10 * step
+    assert rates(accumulation, schedule) == pytest.approx(expected)
+    assert "warm-up 30 at ratio 0.333333" in describe(schedule)
+
+
 def test_steps_in_iterations() -> None:
     schedule = {**STEP_SCHEDULE, "iterations": 200, "steps": {"at": (100, 150), "factor": 0.1}}
     del schedule["epochs"]
@@ -113,7 +124,13 @@ def test_batch_makes_up_the_total(world_size: int, images: int | None, expected:
 
 
 def test_a_total_that_does_not_divide_names_those_that_do() -> None:
-    with pytest.raises(DensebenchError, match=r"16 does not divide among 3 processes of 2 images.*12 or 18"):
+    with pytest.raises(DensebenchError, match=r"16 does not divide among 3 processes of 2 images.*18 or 12"):
         plan_batch(16, 3, 2)
     with pytest.raises(DensebenchError, match="at least 1 image"):
         plan_batch(16, 1, 0)
+
+
+@pytest.mark.parametrize(("total", "nearest"), [(17, "16 or 24"), (23, "24 or 16"), (5, "8")])
+def test_totals_that_divide_come_nearest_first(total: int, nearest: str) -> None:
+    with pytest.raises(DensebenchError, match=f"nearest first: {nearest}\\."):
+        plan_batch(total, 8)

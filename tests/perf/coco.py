@@ -56,8 +56,10 @@ def compare_masks(repeats: int) -> None:
     """100 objects with logits of 80 classes, to run lengths of an image of 1333x800."""
     rng = np.random.default_rng(0)
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randn(100 * len(CLASSES), 1, 7, 7, generator=generator)
-    logits = functional.interpolate(coarse, size=(28, 28), mode="bicubic").mul(6).reshape(100, len(CLASSES), 28, 28)
+    coarse = torch.randn(100 * len(CLASSES), 1, 4, 4, generator=generator)
+    logits = functional.interpolate(coarse, size=(28, 28), mode="bicubic").reshape(100, len(CLASSES), 28, 28)
+    across = torch.linspace(-1, 1, 28)
+    logits = 3 * logits + 8 * (0.9 - (across[:, None] ** 2 + across**2).sqrt())  # discs with bulges and dents
     sides = np.exp(rng.uniform(np.log(16), np.log(600), (100, 2)))
     corners = rng.uniform(0, (WIDTH, HEIGHT), (100, 2)) - sides / 2
     boxes = torch.tensor(np.concatenate([corners, corners + sides], axis=1), dtype=torch.float32)

@@ -1,5 +1,6 @@
 """COCO 2017, 80 classes: 118,287 training and 5,000 validation images; the multi-scale training of DETR with a crop
-in half of the cases, as the Swin and ConvNeXt recipes have it; tests at one scale of (1333, 800)."""
+in half of the cases, as the Swin and ConvNeXt recipes have it; tests at one scale of (1333, 800), or at nine scales
+with flip."""
 
 dataset = "coco"
 data_root = "data/coco"
@@ -33,3 +34,6 @@ test_dataloader = dict(
 )
 
 test_ss = dict(scale=(1333, 800), ratios=(1.0,), flip=False)
+# The rows are published at one scale alone, and the authors' repositories state no views for more of them: these are
+# detectron2's (TEST.AUG in its defaults).
+test_ms = dict(scales=tuple((4000, short) for short in range(400, 1300, 100)), flip=True)

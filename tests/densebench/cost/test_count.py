@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import densebench.registration  # noqa: F401
-from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, computed_flops_g, flops_by_part, params_m, published_shape
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, resolve
 
@@ -111,3 +111,10 @@ def test_published_shapes(method: str, dataset: str, crop: int, scale: tuple[int
 def test_a_miniature_is_counted_at_its_test_size() -> None:
     recipe = recipe_of("convnext_t", mini=True)
     assert published_shape(recipe.description, mini=True) == (512, 128)
+
+
+def test_what_is_computed_is_counted_beside_what_is_defined() -> None:
+    config = recipe_of("convnext_t").config.model
+    assert computed_flops_g(config, (2048, 512)) < 0.45 * 938.5
+    config.decode_head.plain = True
+    assert computed_flops_g(config, (2048, 512)) == pytest.approx(938.5, abs=0.05)

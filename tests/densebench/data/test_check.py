@@ -18,7 +18,7 @@ def root(tmp_path: Path) -> Path:
     """A folder data set of three images."""
     touch(tmp_path / "images/val", "c.PNG", "a.b.jpg", "b.jpeg", ".hidden.jpg", "readme.txt")
     touch(tmp_path / "labels/val", "a.b.png", "b.png", "c.png", "._b.png")
-    (tmp_path / "classes.txt").write_text("sky\n")
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")
     return tmp_path
 
 

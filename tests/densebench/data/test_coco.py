@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import densebench.registration_detection  # noqa: F401
-from densebench.data import mini
-from densebench.data.coco import CATEGORIES, annotation_file, find_skipped, read_annotations, require_files
+from densebench.data import detection_dataset, mini
+from densebench.data.annotation_check import find_problems
+from densebench.data.coco import CATEGORIES, annotation_file, read_annotations, require_files
 from densebench.data.detection_dataset import CheckedCocoDataset
 from densebench.errors import DensebenchError
 
@@ -54,7 +55,7 @@ def test_two_runs_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_the_miniature_is_read_whole(root: Path) -> None:
     content = read_annotations(annotation_file(root, "val"))
-    assert not find_skipped(content)
+    assert not find_problems(content, is_tested=True, with_masks=True)
     found = data_set(root, test_mode=True)
     assert len(found) == len(content["images"]) == 24
     assert sum(len(found[index]["instances"]) for index in range(24)) == len(content["annotations"])
@@ -96,17 +97,17 @@ def test_an_annotation_file_that_is_none(root: Path, text: str, message: str) ->
 def test_missing_images_are_counted_and_named(root: Path) -> None:
     for path in sorted((root / "val2017").iterdir())[:7]:
         path.unlink()
-    with pytest.raises(DensebenchError, match=r"7 of the 24 images .* 000000000001\.jpg, .* and 2 more"):
+    with pytest.raises(DensebenchError, match=r"7 images listed that are not in .* 000000000001\.jpg, .* and 2 more"):
         data_set(root)
 
 
 def test_categories_that_the_model_knows_and_the_file_does_not(root: Path) -> None:
     rewrite(root, lambda content: content.update(categories=content["categories"][:70]))
-    with pytest.raises(DensebenchError, match="lacks 10 categories"):
+    with pytest.raises(DensebenchError, match=r"10 categories of the model that are not listed: .* and 5 more"):
         data_set(root)
 
 
-def test_annotations_of_no_use_are_counted_with_a_warning(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_annotations_of_no_use_are_counted_with_a_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(content: dict[str, Any]) -> None:
         entries = content["annotations"]
         entries[0]["category_id"] = 12
@@ -117,13 +118,40 @@ def test_annotations_of_no_use_are_counted_with_a_warning(root: Path, caplog: py
 
     rewrite(root, spoil)
     content = read_annotations(annotation_file(root, "val"))
-    assert find_skipped(content) == {
-        "of an unknown category": [1],
-        "outside the image": [2],
-        "without area, or narrower than a pixel": [3, 4],
-        "of an image that is not listed": [5],
-    }
-    with caplog.at_level(logging.WARNING):
-        found = data_set(root, test_mode=True)
+    logged: list[tuple[str, int]] = []
+    monkeypatch.setattr(detection_dataset, "print_log", lambda text, logger, level: logged.append((text, level)))
+    found = data_set(root, filter_cfg=None)
+    ((text, level),) = logged
+    assert level == logging.WARNING
+    for line in (
+        "1 annotations of an unknown category, id: 1",
+        "1 annotations outside the image, id: 2",
+        "2 annotations without area, or narrower than a pixel, id: 3, 4",
+        "1 annotations of an image that is not listed, id: 5",
+    ):
+        assert line in text
     kept = sum(len(found[index]["instances"]) for index in range(len(found)))
     assert kept == len(content["annotations"]) - 5
+    with pytest.raises(DensebenchError, match="cannot be used:\n  1 annotations of an unknown category, id: 1\n"):
+        data_set(root, test_mode=True)
+
+
+def test_the_order_of_the_categories_in_the_file_does_not_matter(root: Path) -> None:
+    before = data_set(root, test_mode=True)
+    rewrite(root, lambda content: content["categories"].reverse())
+    after = data_set(root, test_mode=True)
+    for index in range(len(before)):
+        labels = [[entry["bbox_label"] for entry in data[index]["instances"]] for data in (before, after)]
+        assert labels[0] == labels[1]
+
+
+def test_images_in_sub_folders(root: Path) -> None:
+    (root / "val2017/town").mkdir()
+    (root / "val2017/000000000001.jpg").rename(root / "val2017/town/a.jpg")
+
+    def move(content: dict[str, Any]) -> None:
+        content["images"][0]["file_name"] = "town/a.jpg"
+
+    rewrite(root, move)
+    assert root / "val2017/town/a.jpg" in require_files(root, "val")
+    assert data_set(root, test_mode=True)[0]["img_path"].endswith("val2017/town/a.jpg")

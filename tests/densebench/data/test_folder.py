@@ -7,6 +7,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from densebench.data.dataset import require_labelled_pixels
 from densebench.data.folder import FolderSegDataset
 from densebench.errors import DensebenchError, original_text
 
@@ -94,3 +95,36 @@ def test_missing_classes(root: Path):
     (root / "classes.txt").unlink()
     with pytest.raises(DensebenchError, match=r"classes.txt does not exist"):
         FolderSegDataset(root, "train", lazy_init=True)
+
+
+def blank(path: Path, value: int) -> None:
+    Image.fromarray(np.full((HEIGHT, WIDTH), value, np.uint8)).save(path)
+
+
+def test_a_split_without_a_labelled_pixel_is_refused(root: Path):
+    blank(root / "labels/train/a.png", 11)  # of three labels of the training split one is enough
+    require_labelled_pixels("folder", root, "train")
+    blank(root / "labels/val/c.png", 11)
+    with pytest.raises(DensebenchError, match=r"no labelled pixel in the 1 labels .*labels/val: all are 11"):
+        require_labelled_pixels("folder", root, "val")
+
+
+@pytest.mark.parametrize(
+    ("layout", "label", "unlabelled"),
+    [
+        ("ade20k", "annotations/validation/a.png", 0),
+        ("cityscapes", "gtFine/val/town/a_gtFine_labelTrainIds.png", 255),
+    ],
+)
+def test_each_layout_has_its_own_unlabelled_value(tmp_path: Path, layout: str, label: str, unlabelled: int):
+    image = tmp_path / label.replace("annotations", "images").replace("gtFine/", "leftImg8bit/")
+    image = image.with_name("a_leftImg8bit.png") if layout == "cityscapes" else image.with_suffix(".jpg")
+    for path in (tmp_path / label, image):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    require_labelled_pixels(layout, tmp_path, "val")  # what cannot be read is left to the loading, which names it
+    blank(tmp_path / label, 7)
+    require_labelled_pixels(layout, tmp_path, "val")
+    blank(tmp_path / label, unlabelled)
+    with pytest.raises(DensebenchError, match="no labelled pixel in the 1 labels"):
+        require_labelled_pixels(layout, tmp_path, "val")

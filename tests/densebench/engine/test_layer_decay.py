@@ -156,3 +156,20 @@ def test_a_depth_out_of_range_is_refused(segmentor: Segmentor, monkeypatch: pyte
     paramwise = {"decay_rate": 0.9, "decay_type": "stage_wise", "num_layers": 6}
     with pytest.raises(DensebenchError, match="valid is 0 to 7"):
         parameter_settings(segmentor, 0.05, paramwise)
+
+
+def test_biases_at_another_rate_and_without_decay(segmentor: Segmentor) -> None:
+    """As FCOS trains: those of norms are no biases."""
+    paramwise = {"decay_rate": 1.0, "bias_lr_factor": 2.0, "no_weight_decay": ["biases"]}
+    settings = {setting.name: setting for setting in parameter_settings(segmentor, 1e-4, paramwise)}
+    assert (settings["decode_head.0.bias"].lr_scale, settings["decode_head.0.bias"].weight_decay) == (2.0, 0.0)
+    for name in ("decode_head.0.weight", "decode_head.1.bias", "decode_head.1.weight"):
+        assert (settings[name].lr_scale, settings[name].weight_decay) == (1.0, 1e-4), name
+    wrapper = {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "SGD", "lr": 0.01, "weight_decay": 1e-4},
+        "constructor": "LayerDepthOptimWrapperConstructor",
+        "paramwise_cfg": paramwise,
+    }
+    groups = build_optim_wrapper(segmentor, wrapper).param_groups
+    assert {(group["lr"], group["weight_decay"]) for group in groups} == {(0.02, 0.0), (0.01, 1e-4)}

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import faster_coco_eval
 import numpy as np
 import pytest
 import torch
@@ -68,14 +69,17 @@ def evaluated(file: Path, samples: list[dict[str, Any]]) -> tuple[ExactCoco, dic
     return metric, metric.evaluate(len(samples))
 
 
-def official(file: Path, detections: list[dict[str, Any]], kind: str) -> dict[str, float]:
+def official(
+    file: Path, detections: list[dict[str, Any]], kind: str, reference: tuple[Any, Any] = (COCO, COCOeval)
+) -> dict[str, float]:
+    index_class, evaluation_class = reference
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(file))
-        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(detections)), kind)
+        truth = index_class(str(file))
+        evaluation = evaluation_class(truth, truth.loadRes(copy.deepcopy(detections)), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {f"{kind}_{name}": 100 * value for name, value in zip(NUMBERS, evaluation.stats, strict=True)}
+    return {f"{kind}_{name}": 100 * value for name, value in zip(NUMBERS, evaluation.stats[:12], strict=True)}
 
 
 def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:
@@ -86,11 +90,14 @@ def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:
             assert found[name] == pytest.approx(value, abs=1e-10), name
 
 
+@pytest.mark.parametrize("reference", [(COCO, COCOeval), (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_all_numbers_are_those_of_pycocotools(file: Path, seed: int) -> None:
+def test_all_numbers_are_those_of_pycocotools_and_faster_coco_eval(
+    file: Path, seed: int, reference: tuple[Any, Any]
+) -> None:
     metric, found = evaluated(file, fabricated(read_annotations(file), seed))
-    expected = official(file, box_results(metric.per_image), "bbox")
-    expected |= official(file, mask_results(metric.per_image), "segm")
+    expected = official(file, box_results(metric.per_image), "bbox", reference)
+    expected |= official(file, mask_results(metric.per_image), "segm", reference)
     assert len(found) == 24 and 5 < found["bbox_AP"] < 95 and found["bbox_AP"] != found["segm_AP"]
     assert_equal(found, expected)
 

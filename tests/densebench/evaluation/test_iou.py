@@ -6,6 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from densebench.errors import DensebenchError
 from densebench.evaluation.iou import ExactIoU, area_counts, class_iou, summarize
 
 
@@ -66,3 +67,43 @@ def test_large_counts_stay_exact() -> None:
     # float32 sums lose single pixels above 2**24.
     totals = np.array([[2**40, 1], [2**40 + 1, 1], [2**40, 2]], dtype=np.int64)
     assert class_iou(totals)[0] == pytest.approx(100 * 2**40 / (2**40 + 1), abs=1e-13)
+
+
+def test_without_a_labelled_pixel_there_is_no_result() -> None:
+    metric = ExactIoU(num_classes=2)
+    blank = np.full((2, 3), 255, np.uint8)
+    metric.process({}, [sample(np.zeros((2, 3), np.int64), blank, "a.jpg")])
+    with pytest.raises(DensebenchError, match="no labelled pixel in the 1 test images"):
+        metric.evaluate(1)
+
+
+def test_a_label_that_is_no_class_is_refused_also_out_of_the_thread() -> None:
+    label = np.full((4, 4), 3, np.uint8)
+    with pytest.raises(DensebenchError, match=r"0\.\.2 or 255 .* found 3"):
+        area_counts(np.zeros((4, 4), np.int64), label, num_classes=3, ignore_index=255)
+    metric = ExactIoU(num_classes=3)
+    with pytest.raises(DensebenchError, match="found 3"):
+        metric.process({}, [sample(np.zeros((4, 4), np.int64), label, "wrong.jpg")])
+        metric.evaluate(1)
+
+
+@pytest.mark.parametrize("ignore_index", [255, 0])
+def test_ignored_pixels_do_not_count(ignore_index: int) -> None:
+    generator = np.random.default_rng(2)
+    label, prediction = generator.integers(0, 5, (30, 40)).astype(np.uint8), generator.integers(0, 5, (30, 40))
+    label[:10] = ignore_index
+    counted = label != ignore_index
+    found = area_counts(prediction, label, 5, ignore_index)
+    for index in range(5):
+        labelled, predicted = (label == index) & counted, (prediction == index) & counted
+        assert found[:, index].tolist() == [(labelled & predicted).sum(), predicted.sum(), labelled.sum()]
+
+
+def test_float32_sums_lose_pixels_and_ours_do_not() -> None:
+    """Over a validation set mmseg's float32 areas are off; ours are the sum of all images' counts."""
+    per_image, images = 2**24 // 5 + 1, 40
+    ours, theirs = np.zeros(1, np.int64), torch.zeros(1)
+    for _ in range(images):
+        ours += per_image
+        theirs += torch.tensor([float(per_image)])
+    assert ours[0] == per_image * images != int(theirs[0])

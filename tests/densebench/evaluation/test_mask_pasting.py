@@ -1,5 +1,9 @@
 """Pasting and encoding in one: the run lengths are those of mmdet's paste and pycocotools' encode."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +90,13 @@ def test_other_sizes_of_masks_and_no_mask() -> None:
 def test_a_threshold_that_all_of_the_image_reaches_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         paste_and_encode(torch.ones(1, 28, 28), torch.tensor([[0.0, 0, 9, 9]]), 10, 10, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_equal_whatever_torch_rounds(capability: str) -> None:
+    """torch picks its kernels by the processor; with and without fused multiply-adds their last bits differ."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", __file__]
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": capability}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout

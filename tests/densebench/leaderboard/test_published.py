@@ -44,7 +44,7 @@ def test_names_are_lower_case_and_distinct():
         ("ResNeXt", "101-32x4d", "resnext101_32x4d"),
         ("MobileNetV2", "k9", "mobilenetv2_k9"),
         ("MobileNetV2", "k13-reparam3", "mobilenetv2_k13_rep"),
-        ("MobileNetV2", "laststage-k7", "mobilenetv2_last_k7"),
+        ("MobileNetV2", "laststage-k7", "mobilenetv2_last_k7_rep"),
         ("InternImage", "T", "internimage_t"),
     ],
 )

@@ -121,6 +121,31 @@ def test_miniature_stands_apart_and_without_published_rows(save, tables):
     assert not any(row.entry.mini for table in found if table is not with_small[0] for row in table.rows)
 
 
+@pytest.mark.parametrize(
+    ("provenance", "title", "words"),
+    [
+        ({"generated_data": True}, "Own images miniature", "Generated scenes"),
+        ({"generated_data": False}, "Own images at miniature sizes", "Real images"),
+        # Records from before this was told: the command says it, where there is one.
+        ({"command": ["tools/test.py", "x", "--mini"]}, "Own images miniature", "Generated scenes"),
+        ({"command": ["tools/test.py", "x", "--mini", "--data-root", "/d"]}, "Own images at mini", "Real images"),
+        ({"command": ["tools/test.py", "x", "--mini", "--data-root=/d"]}, "Own images at mini", "Real images"),
+        ({"command": None}, "Own images at miniature sizes", "Generated scenes or real images"),
+    ],
+)
+def test_a_miniature_run_says_whose_images_it_saw(save, tables, provenance, title, words):
+    save(dataset="folder", mini=True, provenance=provenance)
+    (table,) = tables()
+    assert table.title.startswith(title)
+    assert table.subtitle.startswith(words)
+
+
+def test_a_full_run_on_generated_scenes_says_so(save, tables):
+    save(provenance={"generated_data": True, "num_images": 24})
+    (table,) = tables(with_published=True)[:1]
+    assert table.subtitle.startswith("Generated scenes") and not table.is_mixed
+
+
 def test_published_rows_only_on_request(save, tables):
     save()
     assert not any(row.entry.published for table in tables() for row in table.rows)

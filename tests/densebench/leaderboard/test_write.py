@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from densebench.errors import DensebenchError
@@ -45,3 +47,22 @@ def test_unwritable_folder_is_one_message(save, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(DensebenchError, match="cannot be written"):
         write(tmp_path)
+
+
+def test_a_failure_leaves_the_earlier_files_whole(save, tmp_path, monkeypatch):
+    save()
+    write(tmp_path)
+    before = (tmp_path / "out" / "leaderboard.md").read_text()
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DensebenchError, match="No space left"):
+        write(tmp_path, generated="2026-11-22")
+    assert (tmp_path / "out" / "leaderboard.md").read_text() == before
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "index.html",
+        "leaderboard.csv",
+        "leaderboard.md",
+    ]

@@ -1,9 +1,12 @@
 """Tasks by method, the parts that detection fills in, and its miniature sizes."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from densebench.errors import DensebenchError
-from densebench.recipe import Recipe, RunOptions, resolve
+from densebench.recipe import CONFIG_FOLDER, Recipe, RunOptions, resolve
 from densebench.tasks import TASKS, task_of
 
 
@@ -29,6 +32,9 @@ def test_the_miniature_shrinks_sizes_alike_and_keeps_the_model() -> None:
     assert config.train_dataloader.sampler.type == "InfiniteSampler" and config.train_dataloader.num_workers == 0
     assert config.train_cfg.max_iters == 36 and recipe.identity.schedule == "36it"
     full = resolve(RunOptions("mask_rcnn_convnext_t_coco", pretrained="none"), with_data=False)
+    proposals = config.model.test_cfg.rpn
+    assert (proposals.nms_pre, proposals.max_per_img) == (100, 100)
+    proposals.update(nms_pre=1000, max_per_img=1000)
     assert config.model == full.config.model
 
 
@@ -47,6 +53,41 @@ def test_a_whole_run_counts_in_epochs(miniature_cache: object) -> None:
     assert config.test_dataloader.dataset.pipeline[1].scale == (1333, 800)
 
 
-def test_no_protocol_of_many_scales() -> None:
+def test_the_views_of_the_multi_scale_protocol(miniature_cache: object) -> None:
+    config = resolve(RunOptions("mask_rcnn_convnext_t_coco", mini=True), protocol="test-ms").config
+    assert config.tta_model == {"type": "TwoPassMultiScaleDetection"}
+    load, views = config.test_dataloader.dataset.pipeline
+    resizes, flips, (packing,) = views.transforms
+    # Short sides of 400 to 1200, shrunk as 800 is to 128.
+    assert [resize.scale for resize in resizes] == [(640, round(short * 0.16)) for short in range(400, 1300, 100)]
+    assert [flip.prob for flip in flips] == [0.0, 1.0]
+    assert {"flip", "flip_direction", "scale_factor"} < set(packing.meta_keys)
+    # Validation during training stays at one scale.
+    assert [step.type for step in config.val_dataloader.dataset.pipeline] == [load.type, "Resize", "PackDetInputs"]
+    assert "tta_model" not in recipe_of(mini=True).config
+
+
+def test_a_recipe_without_a_multi_scale_protocol(tmp_path: Path, miniature_cache: object) -> None:
+    configs = Path(shutil.copytree(CONFIG_FOLDER, tmp_path / "configs"))
+    base = configs / "_base_" / "datasets" / "coco.py"
+    base.write_text(base.read_text() + "\ndel test_ms\n")
+    options = RunOptions(str(configs / "mask_rcnn_convnext_t_coco.py"), mini=True)
+    assert "test_ms" not in resolve(options).description
     with pytest.raises(DensebenchError, match="states no test-ms protocol"):
-        resolve(RunOptions("mask_rcnn_convnext_t_coco", mini=True), protocol="test-ms")
+        resolve(options, protocol="test-ms")
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ("upernet_convnext_t_ade20k", "512x512"),
+        ("upernet_convnext_b_ade20k_in22k", "640x640"),
+        ("mask_rcnn_convnext_t_coco", "480-800x1333"),
+        ("mask_rcnn_resnet50_coco_1x", "800x1333"),
+        ("mask_rcnn_resnet50_coco", "640-800x1333"),
+        ("fcos_resnet50_coco", "640/800x1333"),
+        ("mask_rcnn_convnextv2_base_coco_fcmae", "1024x1024 lsj"),
+    ],
+)
+def test_training_sizes_read_as_in_published_tables(config: str, size: str) -> None:
+    assert resolve(RunOptions(config, pretrained="none"), with_data=False).identity.train_size == size

@@ -1,0 +1,56 @@
+"""A detector's whole test step, measured with random weights."""
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from densebench.cost.detector_run import build_detector, detection_step, random_images
+from densebench.cost.latency import LatencyProtocol
+from densebench.cost.measure import CostSettings, measure
+from densebench.recipe import Recipe, RunOptions, resolve
+
+TINY = {
+    "model.backbone.depths": (1, 1, 1, 1),
+    "model.backbone.dims": (8, 12, 16, 24),
+    "model.neck.out_channels": 16,
+    "model.rpn_head.in_channels": 16,
+    "model.rpn_head.feat_channels": 16,
+    "model.roi_head.bbox_roi_extractor.out_channels": 16,
+    "model.roi_head.mask_roi_extractor.out_channels": 16,
+    "model.roi_head.bbox_head.in_channels": 16,
+    "model.roi_head.bbox_head.fc_out_channels": 32,
+    "model.roi_head.mask_head.in_channels": 16,
+    "model.roi_head.mask_head.conv_out_channels": 16,
+    "model.test_cfg.rcnn.max_per_img": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", cfg_options=TINY)
+    return resolve(options, with_data=False)
+
+
+def test_a_step_ends_with_as_many_detections_as_the_recipe_keeps(recipe: Recipe) -> None:
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = build_detector(recipe.config.model)
+    assert recipe.config.model.test_cfg.rcnn.score_thr == 0.05  # the recipe itself is as it was
+    images = random_images((96, 64), 2, torch.device("cpu"))
+    assert [image.shape for image in images] == [(3, 64, 96)] * 2 and images[0].dtype == torch.uint8
+    with torch.inference_mode():
+        found = detection_step(model, images)()
+    assert 0 < model.roi_head.test_cfg.score_thr < 0.05  # random scores of 81 classes
+    assert [len(sample.pred_instances.scores) for sample in found] == [10, 10]
+    assert all(mask["size"] == [64, 96] for sample in found for mask in sample.pred_instances.masks)
+    assert all((sample.pred_instances.scores > model.roi_head.test_cfg.score_thr).all() for sample in found)
+
+
+def test_latency_and_memory_of_a_batch(recipe: Recipe) -> None:
+    protocol = LatencyProtocol(window=1, max_warmup_runs=2, min_runs=5, max_runs=5)
+    small, large = (
+        measure(recipe, CostSettings(("latency", "memory"), (96, 64), batch, "cpu", latency=protocol))
+        for batch in (1, 3)
+    )
+    assert large["latency_ms"]["input"] == [96, 64] and large["latency_ms"]["batch_size"] == 3
+    assert large["fps"] == pytest.approx(3000 / large["latency_ms"]["median"])
+    assert large["peak_memory_mb"] > small["peak_memory_mb"] > 0
