@@ -16,6 +16,7 @@ from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
 
 FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
+FIGURE_FORMATS = ("pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Written:
 def write_leaderboard(
     work_dirs: Sequence[Path], out: Path, formats: Sequence[str], *, with_published: bool, generated: str
 ) -> Written:
-    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES.
+    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES and FIGURE_FORMATS.
 
     Raises DensebenchError where there is nothing to show, or `out` cannot be written.
     """
@@ -49,6 +50,11 @@ def write_leaderboard(
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in formats:
+            if name in FIGURE_FORMATS:
+                from densebench.leaderboard.figures import write_figures  # matplotlib takes a second to import
+
+                paths += write_figures(tables, out, name)
+                continue
             paths.append(out / FILE_NAMES[name])
             with paths[-1].open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(texts[name]())

@@ -45,3 +45,11 @@ def test_unwritable_folder_is_one_message(save, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(DensebenchError, match="cannot be written"):
         write(tmp_path)
+
+
+def test_figures_for_a_paper(save, tmp_path):
+    for name in ("a", "b"):
+        save(experiment=name, backbone=f"{name}$_x", cost={"flops_g": 900.0 + ord(name), "params_m": None})
+    paths = write(tmp_path, ["pdf", "png"]).paths
+    assert sorted(path.name for path in paths) == ["01-ade20k-flops_g.pdf", "01-ade20k-flops_g.png"]
+    assert {path.read_bytes()[:4] for path in paths} == {b"%PDF", b"\x89PNG"}
