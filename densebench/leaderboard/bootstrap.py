@@ -167,7 +167,7 @@ def _lengths_of_ties(detections: Detections, order: NDArray[np.int64]) -> NDArra
 def _events(
     outcome: NDArray[np.uint8], ties: NDArray[np.int32], starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(E) firsts of ties that hold a matched or ignored detection, by threshold; (T, C + 1) where a category's begin."""
+    """(E) firsts of ties with a matched or ignored detection, by threshold; (T, C + 1) where a category's begin."""
     if outcome.shape[1] == 0:
         return np.zeros(0, np.int64), np.zeros((len(outcome), len(starts)), np.int64)
     is_first = np.zeros(outcome.shape[1], bool)
@@ -184,7 +184,7 @@ def _events(
 
 @numba.njit(parallel=True, cache=True)
 def _accumulate(weights, image, outcome, ties, events, bounds, starts, objects, recalls):  # type: ignore[no-untyped-def]
-    """(R, N), (D), (T, D), (D), (E), (T, C + 1), (C + 1), (R, C), (101) -> (R, C, T); detections lie by category, best first."""
+    """(R, N), (D), (T, D), (D), (E), (T, C + 1), (C + 1), (R, C), (101) -> (R, C, T); by category, best first."""
     num_resamples, num_thresholds, num_categories = len(weights), len(outcome), len(starts) - 1
     result = np.full((num_resamples, num_categories, num_thresholds), np.nan)
     most_points = 1
