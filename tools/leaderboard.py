@@ -1,7 +1,8 @@
-"""The leaderboard: tables of all records below the work directories, as a page, Markdown and CSV.
+"""The leaderboard: tables of all records below the work directories, as a page, Markdown, CSV, LaTeX and figures.
 
 Reads `<work dir>/**/records/*.json` and, with --published, the published results that come with densebench.
-Writes index.html, leaderboard.md and leaderboard.csv into the folder --out, and prints the Markdown tables.
+Writes index.html, leaderboard.md, .csv and .tex into the folder --out, with --format pdf or png also figures/*,
+and prints the Markdown tables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from densebench.cli import run
 
-FORMATS = ("html", "md", "csv", "latex")
+DEFAULT_FORMATS = ("html", "md", "csv", "latex")
+FORMATS = (*DEFAULT_FORMATS, "pdf", "png")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,8 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--format",
         metavar="F,...",
         type=parsed_formats,
-        default=FORMATS,
-        help=f"what to write, of {','.join(FORMATS)} (default: all)",
+        default=DEFAULT_FORMATS,
+        help=f"what to write, of {','.join(FORMATS)}; pdf and png are charts for a paper "
+        f"(default: {','.join(DEFAULT_FORMATS)})",
     )
     return parser
 

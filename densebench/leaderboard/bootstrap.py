@@ -95,11 +95,15 @@ def average_precisions(weights: NDArray[Any], detections: Detections) -> Values:
     objects = weights.astype(np.float64) @ detections.positives.astype(np.float64)  # (R, C)
     # Per detection and threshold: 0 ignored, 1 matched, 2 false.
     outcome = np.where(detections.ignored, 0, np.where(detections.matched, 1, 2)).astype(np.uint8)
+    ties, outcome = _lengths_of_ties(detections, order), np.ascontiguousarray(outcome[:, order])
+    events, bounds = _events(outcome, ties, starts)
     return 100 * _accumulate(
         np.ascontiguousarray(weights, np.int32),
         np.ascontiguousarray(detections.image[order], np.int32),
-        np.ascontiguousarray(outcome[:, order]),
-        _lengths_of_ties(detections, order),
+        outcome,
+        ties,
+        events,
+        bounds,
         starts.astype(np.int64),
         objects,
         RECALL_THRESHOLDS,
@@ -160,25 +164,50 @@ def _lengths_of_ties(detections: Detections, order: NDArray[np.int64]) -> NDArra
     return lengths
 
 
+def _events(
+    outcome: NDArray[np.uint8], ties: NDArray[np.int32], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(E) firsts of ties with a matched or ignored detection, by threshold; (T, C + 1) where a category's begin."""
+    if outcome.shape[1] == 0:
+        return np.zeros(0, np.int64), np.zeros((len(outcome), len(starts)), np.int64)
+    is_first = np.zeros(outcome.shape[1], bool)
+    index = 0
+    while index < len(ties):
+        is_first[index] = True
+        index += ties[index]
+    firsts = np.flatnonzero(is_first)
+    found = [firsts[row] for row in np.logical_or.reduceat(outcome != 2, firsts, axis=1)]
+    before = np.cumsum([0, *map(len, found[:-1])])
+    bounds = [offset + np.searchsorted(places, starts) for offset, places in zip(before, found, strict=True)]
+    return np.concatenate(found), np.array(bounds, np.int64)
+
+
 @numba.njit(parallel=True, cache=True)
-def _accumulate(weights, image, outcome, ties, starts, objects, recalls):  # type: ignore[no-untyped-def]
-    """(R, N), (D), (T, D), (D), (C + 1), (R, C), (101) -> (R, C, T); detections lie by category, best first."""
+def _accumulate(weights, image, outcome, ties, events, bounds, starts, objects, recalls):  # type: ignore[no-untyped-def]
+    """(R, N), (D), (T, D), (D), (E), (T, C + 1), (C + 1), (R, C), (101) -> (R, C, T); by category, best first."""
     num_resamples, num_thresholds, num_categories = len(weights), len(outcome), len(starts) - 1
     result = np.full((num_resamples, num_categories, num_thresholds), np.nan)
     most_points = 1
     for category in range(num_categories):
         most_points = max(most_points, int(objects[:, category].max()))
+    most_detections = int((starts[1:] - starts[:-1]).max())
     for resample in numba.prange(num_resamples):
-        precision, recall = np.empty(most_points), np.empty(most_points)
+        precision, recall, drawn = np.empty(most_points), np.empty(most_points), np.empty(most_detections + 1)
         for category in range(num_categories):
             total = objects[resample, category]
             if total == 0:
                 continue
+            first = starts[category]
+            drawn[0] = 0
+            for index in range(first, starts[category + 1]):
+                drawn[index - first + 1] = drawn[index - first] + weights[resample, image[index]]
             for threshold in range(num_thresholds):
                 # Only the points at matched detections matter: between them precision falls and recall stays.
-                found, missed, points = 0.0, 0.0, 0
-                index = starts[category]
-                while index < starts[category + 1]:
+                # What lies between matched and ignored ones is missed as often as it was drawn.
+                found, missed, points, done = 0.0, 0.0, 0, starts[category]
+                for place in range(bounds[threshold, category], bounds[threshold, category + 1]):
+                    index = events[place]
+                    missed += drawn[index - first] - drawn[done - first]
                     weight, length = weights[resample, image[index]], ties[index]
                     # Ties of one image come up in turn, once for each copy of the image.
                     copies, step = (1, weight) if length == 1 else (weight, 1)
@@ -191,7 +220,7 @@ def _accumulate(weights, image, outcome, ties, starts, objects, recalls):  # typ
                                 precision[points] = found / (found + missed + EPSILON)
                                 recall[points] = found / total
                                 points += 1
-                    index += length
+                    done = index + length
                 for point in range(points - 1, 0, -1):
                     precision[point - 1] = max(precision[point - 1], precision[point])
                 area, point = 0.0, 0

@@ -52,6 +52,18 @@ def metric_interval(records: Sequence[Record], metric: str, num_resamples: int =
     return None if values is None else interval(float(values[0]), values[1:])
 
 
+def part_intervals(records: Sequence[Record], metric: str, num_resamples: int = NUM_RESAMPLES) -> dict[str, Interval]:
+    """The mean over seeds of each part of a metric (a class) that occurs, with its interval over images.
+
+    Raises:
+        ValueError: the per-image parts of a record cannot be read.
+    """
+    sides = [_of(record, num_resamples).parts.get(metric, {}) for record in records if record.per_image is not None]
+    names = [name for name in (sides[0] if sides else {}) if all(name in side for side in sides)]
+    means = {name: np.mean([side[name] for side in sides], axis=0) for name in names}
+    return {name: interval(float(value[0]), value[1:]) for name, value in means.items() if not np.isnan(value[0])}
+
+
 def spread(values: Sequence[float]) -> Spread | None:
     """The spread of a figure over seeds (standard deviation of a sample); None for a single one."""
     if len(values) < 2:

@@ -17,6 +17,7 @@ from densebench.leaderboard.table import build_tables
 from densebench.whole_files import written_whole
 
 FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
+FIGURE_FORMATS = ("pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Written:
 def write_leaderboard(
     work_dirs: Sequence[Path], out: Path, formats: Sequence[str], *, with_published: bool, generated: str
 ) -> Written:
-    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES.
+    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES and FIGURE_FORMATS.
 
     Raises DensebenchError where there is nothing to show, or `out` cannot be written.
     """
@@ -50,6 +51,11 @@ def write_leaderboard(
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in formats:
+            if name in FIGURE_FORMATS:
+                from densebench.leaderboard.figures import write_figures  # matplotlib takes a second to import
+
+                paths += write_figures(tables, out, name)
+                continue
             paths.append(out / FILE_NAMES[name])
             with written_whole(paths[-1]) as temporary:
                 temporary.write_bytes(texts[name]().encode("utf-8", "backslashreplace"))

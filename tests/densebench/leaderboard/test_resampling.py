@@ -11,7 +11,7 @@ import pytest
 from densebench.data import mini
 from densebench.data.coco import annotation_file, read_annotations
 from densebench.leaderboard.resampling import resampled
-from tests.densebench.evaluation.test_coco_metric import CLASSES, evaluated, fabricated
+from tests.densebench.fabricated_detections import CLASSES, evaluated, fabricated
 
 
 @pytest.fixture(scope="module")
