@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from backbones.layers.checkpointing import run_layers
 from backbones.pyramid import PyramidBackbone
 
 
@@ -18,6 +19,7 @@ class StagedConvNet(PyramidBackbone):
 
     downsample_layers: nn.ModuleList
     stages: nn.ModuleList
+    use_checkpoint: bool = False  # compute each block's inner maps again in the backward pass, to save memory
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one (N, out_channels[i], H / out_strides[i], W / out_strides[i]) per output stage.
@@ -26,7 +28,7 @@ class StagedConvNet(PyramidBackbone):
         """
         outputs = []
         for index, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
-            x = stage(downsample(x))
+            x = run_layers(stage.children(), downsample(x), self.use_checkpoint and self.training)
             if index in self.out_indices:
                 outputs.append(self.get_submodule(f"norm{index}")(x))
         return tuple(outputs)
