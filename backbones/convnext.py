@@ -19,7 +19,10 @@ import torch
 from timm.layers import DropPath, LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
+from backbones.layers.feed_forward import feed_forward, feed_forward_grn
 from backbones.layers.large_kernel import LargeKernelConv2d
+from backbones.layers.linear import uses_onednn
+from backbones.layers.memory_layout import channels_last_on_cpu
 from backbones.layers.norm import GlobalResponseNorm
 from backbones.registry import register
 from backbones.staged import StagedConvNet
@@ -41,7 +44,6 @@ class Block(nn.Module):
         self.dwconv = LargeKernelConv2d(dim, kernel_size)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
-        self.act = nn.GELU()
         self.grn = GlobalResponseNorm(4 * dim) if use_grn else nn.Identity()
         self.pwconv2 = nn.Linear(4 * dim, dim)
         self.gamma = (
@@ -52,11 +54,19 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         residual = x
-        x = self.dwconv(x).permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
-        x = self.pwconv2(self.grn(self.act(self.pwconv1(self.norm(x)))))
-        if self.gamma is not None:
-            x = self.gamma * x
-        return residual + self.drop_path(x.permute(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
+        x = self.norm(self.dwconv(x).permute(0, 2, 3, 1))  # (N, C, H, W) -> (N, H, W, C)
+        weight: Tensor = self.pwconv2.weight
+        bias: Tensor = self.pwconv2.bias
+        scale: Tensor | None = self.gamma
+        # In training it is cheaper to scale the weights than the map; not under autocast, where 1e-6 of one may be 0.
+        if scale is not None and torch.is_grad_enabled() and uses_onednn(x) and not torch.is_autocast_enabled("cpu"):
+            weight, bias, scale = scale[:, None] * weight, scale * bias, None
+        if isinstance(self.grn, GlobalResponseNorm):
+            x = feed_forward_grn(x, self.pwconv1.weight, self.pwconv1.bias, self.grn, weight, bias)
+        else:
+            x = feed_forward(x, self.pwconv1.weight, self.pwconv1.bias, weight, bias)
+        x = self.drop_path(x.permute(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
+        return residual + x if scale is None else torch.addcmul(residual, x, scale[:, None, None])
 
 
 @register("convnext_t", depths=(3, 3, 9, 3), dims=(96, 192, 384, 768))
@@ -76,6 +86,7 @@ class DenseConvNeXt(StagedConvNet):
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         layer_scale_init_value: 1e-6 for ImageNet training, 1.0 in the authors' downstream recipes.
         use_grn: the V2 block.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: stages whose maps are returned.
         frozen_stages: see `PyramidBackbone`.
     """
@@ -88,11 +99,13 @@ class DenseConvNeXt(StagedConvNet):
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
         use_grn: bool = False,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
+        self.use_checkpoint = use_checkpoint
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(dims[index] for index in self.out_indices)
         self.out_strides = tuple(4 * 2**index for index in self.out_indices)
@@ -116,6 +129,10 @@ class DenseConvNeXt(StagedConvNet):
             self.add_module(f"norm{index}", LayerNorm2d(dims[index], eps=1e-6))
         self.apply(_init_weights)
         self.freeze(frozen_stages)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """See `StagedConvNet.forward`."""
+        return super().forward(channels_last_on_cpu(x))
 
     def third_stage_depth(self, block: int, num_layers: int) -> int:
         """Three blocks a layer, as the authors have it.
@@ -142,6 +159,7 @@ class DenseConvNeXtV2(DenseConvNeXt):
         depths: Sequence[int] = (3, 3, 9, 3),
         dims: Sequence[int] = (96, 192, 384, 768),
         drop_path_rate: float = 0.0,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
@@ -151,6 +169,7 @@ class DenseConvNeXtV2(DenseConvNeXt):
             drop_path_rate=drop_path_rate,
             layer_scale_init_value=0.0,
             use_grn=True,
+            use_checkpoint=use_checkpoint,
             out_indices=out_indices,
             frozen_stages=frozen_stages,
         )

@@ -14,7 +14,9 @@ from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
 from backbones.convnext import Block
+from backbones.layers.checkpointing import run_layers
 from backbones.layers.image_size import crop_to_image, pad_to_multiple
+from backbones.layers.memory_layout import channels_last_on_cpu
 from backbones.layers.simple_feature_pyramid import PYRAMID_STRIDES, SimpleFeaturePyramid
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
@@ -37,6 +39,7 @@ class DenseIsotropicConvNeXt(PyramidBackbone):
         dim: channels of the trunk; the pyramid's finer levels have a half and a quarter.
         drop_path_rate: stochastic depth of the last block; the rate rises linearly from 0 at the first.
         layer_scale_init_value: 0, for none, as released.
+        use_checkpoint: compute each block's inner maps again in the backward pass, to save memory.
         out_indices: levels of the pyramid that are returned.
         frozen_stages: see `PyramidBackbone`.
     """
@@ -47,11 +50,13 @@ class DenseIsotropicConvNeXt(PyramidBackbone):
         dim: int = 384,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        use_checkpoint: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
         super().__init__()
         self.depth = depth
+        self.use_checkpoint = use_checkpoint
         self.stem = nn.Conv2d(3, dim, kernel_size=STRIDE, stride=STRIDE)
         rates = [drop_path_rate * block / max(depth - 1, 1) for block in range(depth)]
         self.blocks = nn.Sequential(
@@ -80,7 +85,9 @@ class DenseIsotropicConvNeXt(PyramidBackbone):
 
     def forward_trunk(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, dim, ceil(H / 16), ceil(W / 16)), normalized."""
-        normalized: Tensor = self.norm(self.blocks(self.stem(pad_to_multiple(x, STRIDE))))
+        x = self.stem(channels_last_on_cpu(pad_to_multiple(x, STRIDE)))
+        x = run_layers(self.blocks, x, self.use_checkpoint and self.training)
+        normalized: Tensor = self.norm(x)
         return normalized
 
     def layer_depth(self, parameter_name: str, decay_type: str, num_layers: int) -> int:

@@ -99,7 +99,8 @@ def match_masks(detections: Detections, truth: Truth, ranking: Ranking) -> dict[
         overlaps[offsets[pair] : offsets[pair + 1]] = run_lengths.iou(
             found, expected, crowds
         ).ravel()  # (found, objects)
-    areas = np.asarray(run_lengths.area(masks), np.float64).reshape(-1)
+    # One by one: on 256 masks and more pycocotools' area() fails with numpy 2.
+    areas = np.array([run_lengths.area(mask) for mask in masks], np.float64)
     return _match(overlaps, offsets, areas, truth, ranking)
 
 

@@ -79,6 +79,10 @@ def test(
         from densebench.engine.runner import SafeRunner
     recipe = resolve(options, protocol=kind)
     task = task_of(recipe.identity.method)
+    if max_memory_gb is not None and task.name != "segmentation":
+        raise DensebenchError(
+            "--max-memory bounds the scores of segmentation tests; a detector's test keeps boxes alone."
+        )
     file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir, options.mini)
     content = read_checkpoint(file)
     trained = training_facts(content, file)
@@ -94,7 +98,8 @@ def test(
     config = copy.deepcopy(recipe.config)
     config.launcher = launcher
     if config.get("tta_model") is not None:
-        config.model = {**config.tta_model, "max_memory_gb": max_memory_gb, "module": config.model}
+        bound = {} if max_memory_gb is None else {"max_memory_gb": max_memory_gb}
+        config.model = {**config.tta_model, **bound, "module": config.model}
     with captured_imports() as building:
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)

@@ -8,6 +8,8 @@ import backbones
 from densebench.cost.memory import allocated_peak_bytes
 
 FAMILIES = {
+    "convnext_t": {"depths": (1, 1, 2, 1), "dims": (16, 24, 32, 48)},
+    "convnextv2_atto": {"depths": (1, 1, 2, 1), "dims": (16, 24, 32, 48)},
     "mobilenetv2_k3": {"width": 0.25},
     "swin_t": {"embed_dim": 12, "num_heads": (1, 2, 3, 4)},
     "resnet50": {"depths": (1, 1, 1, 1)},

@@ -53,6 +53,66 @@ def test_equals_timm_forward_and_input_gradient(version: str) -> None:
     torch.testing.assert_close(image.grad, twin_image.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["convnext_t", "convnextv2_atto"])
+@pytest.mark.parametrize("drop_path_rate", [0.0, 0.5])
+def test_gradients_of_parameters_are_those_of_torchs_layers(name: str, drop_path_rate: float) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(name, **SMALL, drop_path_rate=drop_path_rate).train()
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    image = torch.randn(2, 3, 64, 96)
+
+    found = step(backbone, image)
+    with torch.backends.mkldnn.flags(enabled=False):
+        wanted = step(backbone, image)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-4 * float(value.abs().max()), msg=key)
+
+
+@pytest.mark.parametrize("name", ["convnext_t", "convnextv2_atto", "convnext_iso_s"])
+def test_checkpointing_gives_the_same_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    arguments = {"depth": 2, "dim": 32} if "iso" in name else SMALL
+    plain = backbones.build(name, **arguments, drop_path_rate=0.5).train()
+    saving = backbones.build(name, **arguments, drop_path_rate=0.5, use_checkpoint=True).train()
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 64, 96)
+    found, wanted = step(saving, image), step(plain, image)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value, msg=key)
+
+
+def step(backbone: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    backbone.zero_grad()
+    torch.manual_seed(1)  # of drop path
+    sum(level.square().mean() for level in backbone(image)).backward()
+    return {key: parameter.grad for key, parameter in backbone.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["convnext_t", "convnextv2_atto"])
+def test_inference_equals_evaluation_with_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(name, **SMALL).eval()
+    for parameter in backbone.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    image = torch.randn(2, 3, 64, 96)
+    wanted = backbone(image)
+    with torch.inference_mode():
+        for found, level in zip(backbone(image), wanted, strict=True):
+            torch.testing.assert_close(found, level, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convnext_t", "convnextv2_atto"])
+def test_compiles_as_one_graph(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = backbones.build(name, **SMALL).eval()
+    image = torch.randn(1, 3, 64, 64)
+    compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")
+    for found, wanted in zip(compiled(image), backbone(image), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "params_m"),
     [

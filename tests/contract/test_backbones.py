@@ -30,6 +30,9 @@ NUMERIC_NAMES = (
     "roadmap_resnet50_separate_downsampling",
 )
 
+# Of a level's norm. One rounding to bfloat16 is up to 0.004; with statistics of two batches ResNet-50 has 0.064.
+BFLOAT16_ERROR = 0.08
+
 
 def on_meta(name: str, **arguments: object) -> nn.Module:
     with torch.device("meta"):
@@ -134,7 +137,9 @@ def check_state_pickling_and_precision(backbone: nn.Module, name: str) -> None:
     unpickled = pickle.load(io.BytesIO(pickle.dumps(backbone)))
     assert all(torch.equal(a, b) for a, b in zip(expected, unpickled(image), strict=True))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert all(level.isfinite().all() for level in backbone(image))
+        rounded = backbone(image)
+    errors = [(level.float() - exact).norm() / exact.norm() for level, exact in zip(rounded, expected, strict=True)]
+    assert max(errors) < BFLOAT16_ERROR
 
 
 def copy_tables(source: nn.Module, target: nn.Module) -> None:

@@ -147,7 +147,7 @@ def test_base_files_that_name_each_other(tmp_path: Path) -> None:
         ({"schedule.poly.power": "steep"}, "a number was expected"),
         ({"crop_size": 512}, r"crop_size=512: two numbers above 0 were expected"),
         ({"crop_size": [512, -1]}, "two numbers above 0"),
-        ({"test_ss.scales": (5, 5)}, r"no part 'scales'\. Near matches: scale"),
+        ({"test_ss.scal": (5, 5)}, r"no part 'scal'\. Near matches: scale"),
         ({"test_ss.stride": 5}, r"test_ss\.stride=5: two numbers"),
         ({"test_ms.flip": "yes"}, r"test_ms\.flip=yes: True or False"),
         ({"test_ms.ratios": 1.0}, r"test_ms\.ratios=1.0: a list was expected"),

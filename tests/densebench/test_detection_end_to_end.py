@@ -12,8 +12,11 @@ from pycocotools.cocoeval import COCOeval
 
 from densebench.data import mini
 from densebench.data.coco import annotation_file
+from densebench.errors import DensebenchError
 from densebench.evaluation.coco_accumulation import NUMBERS, matches_of, numbers
+from densebench.evaluation.testing import test as run_test
 from densebench.leaderboard.records import read_records
+from densebench.recipe import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -97,6 +100,12 @@ def test_testing_writes_a_whole_record(trained: Path, tmp_path: Path) -> None:
         assert [value if value is None else pytest.approx(value, abs=1e-10) for value in found] == [
             None if value < 0 else 100 * value for value in evaluation.stats
         ]
+
+
+def test_the_bound_on_scores_is_for_segmentation(tmp_path: Path) -> None:
+    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", work_dir=str(tmp_path))
+    with pytest.raises(DensebenchError, match="--max-memory bounds the scores of segmentation"):
+        run_test(options, None, multi_scale=True, command=[], max_memory_gb=1.0)
 
 
 def test_multi_scale_testing_writes_its_own_record(trained: Path, tmp_path: Path) -> None:

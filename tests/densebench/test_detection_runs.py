@@ -101,7 +101,8 @@ def test_boxes_stay_fp32_under_amp_and_masks_are_pasted(
     with torch.no_grad(), low_precision(model, torch.bfloat16):
         (sample,) = model.test_step(images)
     found = sample.pred_instances
-    assert len(found) == 10 and found.masks.shape[1:] == sample.ori_shape and found.masks.dtype == torch.bool
+    assert len(found) == len(found.masks) == 10
+    assert all(tuple(mask["size"]) == sample.ori_shape for mask in found.masks)
     assert found.bboxes.dtype == found.scores.dtype == torch.float32
     assert not torch.equal(found.bboxes, found.bboxes.bfloat16().float())
 
