@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from densebench.leaderboard.chart import Chart, charts, label_of, pareto_front
 from densebench.leaderboard.table import Table
+from densebench.whole_files import written_whole
 
 _WIDTH, _HEIGHT = 3.4, 2.4  # inches: one column of a paper
 _OURS = "#1f5fa8"
@@ -32,9 +33,8 @@ def write_figures(tables: Sequence[Table], out: Path, suffix: str) -> list[Path]
             parts = (f"{number:02d}", table.conditions.dataset, chart.axis.key, chart.device)
             name = "-".join(re.sub(r"[^A-Za-z0-9]+", "_", part).strip("_")[:60] for part in parts if part)
             path = folder / f"{name}.{suffix}"
-            temporary = path.with_name(f".{path.name}.part")
-            figure(table, chart).savefig(temporary, format=suffix, dpi=300, metadata=_undated(suffix))
-            temporary.replace(path)
+            with written_whole(path) as temporary:
+                figure(table, chart).savefig(temporary, format=suffix, dpi=300, metadata=_undated(suffix))
             paths.append(path)
     return paths
 
