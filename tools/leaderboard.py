@@ -1,7 +1,8 @@
-"""The leaderboard: tables of all records below the work directories, as a page, Markdown and CSV.
+"""The leaderboard: tables of all records below the work directories, as a page, Markdown, CSV, LaTeX and figures.
 
 Reads `<work dir>/**/records/*.json` and, with --published, the published results that come with densebench.
-Writes index.html, leaderboard.md and leaderboard.csv into the folder --out, and prints the Markdown tables.
+Writes index.html, leaderboard.md, .csv and .tex into the folder --out, with --format pdf or png also figures/*,
+and prints the Markdown tables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from densebench.cli import run
 
-FORMATS = ("html", "md", "csv")
+DEFAULT_FORMATS = ("html", "md", "csv", "latex")
+FORMATS = (*DEFAULT_FORMATS, "pdf", "png")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--published", action="store_true", help="show published results beside the measured ones")
     parser.add_argument(
+        "--compare",
+        metavar=("A", "B"),
+        nargs=2,
+        help="print what sets two experiments apart on the same images, and write nothing",
+    )
+    parser.add_argument(
         "--out",
         metavar="D",
         type=Path,
@@ -38,8 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--format",
         metavar="F,...",
         type=parsed_formats,
-        default=FORMATS,
-        help=f"what to write, of {','.join(FORMATS)} (default: all)",
+        default=DEFAULT_FORMATS,
+        help=f"what to write, of {','.join(FORMATS)}; pdf and png are charts for a paper "
+        f"(default: {','.join(DEFAULT_FORMATS)})",
     )
     return parser
 
@@ -53,7 +62,12 @@ def parsed_formats(text: str) -> tuple[str, ...]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Writes the files and prints the tables; reads work_dirs, published, out and format."""
+    """Writes the files and prints the tables; reads work_dirs, published, compare, out and format."""
+    if arguments.compare:
+        from densebench.leaderboard.comparison import comparison_text
+
+        print(comparison_text(arguments.work_dirs, *arguments.compare))
+        return
     from densebench.leaderboard.write import write_leaderboard
 
     written = write_leaderboard(

@@ -7,24 +7,32 @@ import io
 from collections.abc import Iterable
 
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.table import Table
+from densebench.leaderboard.table import Row, Table
 
 _IDENTITY = ("origin", "task", "dataset", "mini", "backbone", "method", "pretrain", "schedule")
 _FIGURES = (
     *("miou_ss", "miou_ms", "box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"),
     *("params_m", "flops_g", "fps", "latency_ms", "peak_memory_mb", "train_mem_gb"),
 )
-_RUN = ("device", "experiment", "seed", "checkpoint_sha256", "git_commit", "dataset_fingerprint", "num_images")
+_ACCURACIES = tuple(name for name in _FIGURES if name.startswith(("miou", "box", "mask")))
+# The 95 % interval over images, and the standard deviation over seeds.
+_UNCERTAINTY = (
+    *(f"{name}_{end}" for name in _ACCURACIES for end in ("low", "high", "seed_sd")),
+    *("rank", "tied_with", "verdicts"),
+)
+_RUN = ("device", "experiment", "seeds", "checkpoint_sha256", "git_commit", "dataset_fingerprint", "num_images")
 
 
 def csv_text(tables: Iterable[Table]) -> str:
     """The columns are the same whatever the tables hold; published figures keep the digits of their source."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["table", *_IDENTITY, *_FIGURES, "flops_input", *_RUN, "date", "older_records", "source"])
+    writer.writerow(
+        ["table", *_IDENTITY, *_FIGURES, "flops_input", *_RUN, "date", "older_records", "source", *_UNCERTAINTY]
+    )
     for table in tables:
         for row in table.rows:
-            writer.writerow([table.title, *_values(row.entry)])
+            writer.writerow([table.title, *_values(row.entry), *_uncertainty(row)])
     return buffer.getvalue()
 
 
@@ -33,11 +41,27 @@ def _values(entry: Entry) -> list[object]:
         *(getattr(entry, key) for key in _IDENTITY),
         *(_figure(entry, name) for name in _FIGURES),
         "x".join(map(str, entry.flops_input)) if entry.flops_input else None,
-        *(getattr(entry, key) for key in _RUN),
+        *(_run(entry, key) for key in _RUN),
         entry.date.isoformat() if entry.date else None,
         entry.older_records,
         entry.published.source if entry.published else None,
     ]
+
+
+def _uncertainty(row: Row) -> list[object]:
+    values: list[object] = []
+    for name in _ACCURACIES:
+        known, spread = row.entry.intervals.get(name), row.entry.spreads.get(name)
+        values += [known.low, known.high] if known else [None, None]
+        values.append(spread.standard_deviation if spread else None)
+    standing = row.standing
+    verdicts = " ".join(f"{item.column}:{item.verdict}:{item.gap:+.2f}" for item in row.reproductions)
+    return [*values, standing.rank if standing else None, " ".join(standing.tied_with) if standing else None, verdicts]
+
+
+def _run(entry: Entry, key: str) -> object:
+    value = getattr(entry, key)
+    return " ".join("" if seed is None else str(seed) for seed in value) if key == "seeds" else value
 
 
 def _figure(entry: Entry, name: str) -> object:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from densebench.leaderboard.bootstrap import Interval
 from densebench.leaderboard.published import PublishedResult
 from densebench.leaderboard.records import Record
+from densebench.leaderboard.uncertainty import Spread, spread
 
 Origin = Literal["measured", "published", "baseline"]
 Task = Literal["segmentation", "detection"]
@@ -44,37 +48,34 @@ class Entry:
     device: str | None = None  # of FPS, latency and memory
     experiment: str | None = None
     date: datetime | None = None
-    seed: int | None = None
+    seeds: tuple[int | None, ...] = ()  # of the trainings whose mean the figures are
     checkpoint_sha256: str | None = None
     git_commit: str | None = None
     dataset_fingerprint: str | None = None
     num_images: int | None = None
     generated_data: bool | None = None  # whether the tested images are synthetic scenes
-    records: tuple[Record, ...] = ()  # those that the figures come from, at most one of each kind
+    records: tuple[Record, ...] = ()  # those that the figures come from, of each seed at most one of each kind
     older_records: int = 0  # of the same experiment, superseded by those
+    spreads: Mapping[str, Spread] = field(default_factory=dict)  # over seeds, by the names of columns
+    intervals: Mapping[str, Interval] = field(default_factory=dict)  # over images, by the names of columns
     published: PublishedResult | None = field(default=None, repr=False)
 
-    @property
-    def main_figure(self) -> str | None:
-        """The name of the figure that ranks this entry; `None` where it has none."""
-        return next((name for name in main_figures(self.task) if name in self.figures), None)
-
-    @property
-    def main_value(self) -> float | None:
-        """The figure that ranks this entry, in percent."""
-        return None if self.main_figure is None else self.figures[self.main_figure].value
+    def tests(self, kind: str) -> tuple[Record, ...]:
+        """The records of one kind, one for each seed."""
+        return tuple(record for record in self.records if record.kind == kind)
 
 
 def main_figures(task: Task) -> tuple[str, ...]:
-    """The figures that rank a task's entries; the first that an entry has counts."""
+    """The figures that may rank a task's entries, in the order of the papers' preference."""
     return ("miou_ms", "miou_ss") if task == "segmentation" else ("box_ap", "mask_ap")
 
 
 def measured_entries(records: Iterable[Record]) -> list[Entry]:
-    """One entry per experiment, from the newest record of each kind.
+    """One entry per experiment, from the newest record of each kind and seed; figures of several seeds are averaged.
 
     Test records count only where they are of the same checkpoint and images as the newest test record: a multi-scale
-    result from before a retraining must not stand beside the single-scale result from after it.
+    result from before a retraining must not stand beside the single-scale result from after it. Seeds are combined
+    where they were trained and tested alike.
     """
     groups: dict[Key, list[Record]] = {}
     benchmarks: dict[Key, list[Record]] = {}
@@ -90,7 +91,11 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
         group.extend(benchmarks.get(cost_key, ()))
         used.add(cost_key)
     groups |= {key: group for key, group in benchmarks.items() if key not in used}
-    return [_measured_entry(group) for _, group in sorted(groups.items(), key=lambda item: str(item[0]))]
+    by_seed = [_measured_entry(group) for _, group in sorted(groups.items(), key=lambda item: str(item[0]))]
+    alike: dict[Key, list[Entry]] = {}
+    for entry in by_seed:
+        alike.setdefault(_training_and_test(entry), []).append(entry)
+    return [_combined(entries) for entries in alike.values()]
 
 
 def published_entry(result: PublishedResult) -> Entry:
@@ -169,7 +174,7 @@ def _measured_entry(group: list[Record]) -> Entry:
         device=chosen["benchmark"].cost.get("device") if "benchmark" in chosen else None,
         experiment=newest.experiment,
         date=newest.date,
-        seed=newest.provenance.get("seed"),
+        seeds=(newest.provenance.get("seed"),) if tests else (),
         checkpoint_sha256=newest.provenance.get("checkpoint_sha256") if tests else None,
         git_commit=newest.provenance.get("git_commit"),
         dataset_fingerprint=newest.provenance.get("dataset_fingerprint") if tests else None,
@@ -177,6 +182,38 @@ def _measured_entry(group: list[Record]) -> Entry:
         generated_data=_is_generated(newest) if tests else None,
         records=tuple(chosen[kind] for kind in ("test-ss", "test-ms", "benchmark") if kind in chosen),
         older_records=len(group) - len(chosen),
+    )
+
+
+def _training_and_test(entry: Entry) -> Key:
+    """What seeds that are combined have in common."""
+    protocols = {record.kind: record.protocol for record in entry.records if record.kind != "benchmark"}
+    return (
+        *(_without_seed(entry.experiment or ""), entry.dataset, entry.method, entry.backbone, entry.mini),
+        *(entry.pretrain, entry.schedule, entry.dataset_fingerprint, json.dumps(protocols, sort_keys=True)),
+    )
+
+
+def _combined(entries: list[Entry]) -> Entry:
+    if len(entries) == 1:
+        return entries[0]
+    newest = max(entries, key=lambda entry: entry.date.timestamp() if entry.date else 0.0)
+    figures = {
+        name: [entry.figures[name].value for entry in entries]
+        for name in newest.figures
+        if all(name in entry.figures for entry in entries)
+    }
+    spreads = {name: spread(values) for name, values in figures.items() if len(set(values)) > 1}
+    unique = {record.path: record for entry in entries for record in entry.records}  # seeds share a benchmark
+    return replace(
+        newest,
+        experiment=_without_seed(newest.experiment or ""),
+        figures={name: Figure(statistics.fmean(values)) for name, values in figures.items()},
+        seeds=tuple(seed for entry in entries for seed in entry.seeds),
+        spreads={name: value for name, value in spreads.items() if value is not None},
+        checkpoint_sha256=None,
+        records=tuple(unique.values()),
+        older_records=sum(entry.older_records for entry in entries),
     )
 
 

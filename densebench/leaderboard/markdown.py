@@ -11,7 +11,8 @@ from densebench.leaderboard.table import Row, Table
 _LEGEND = (
     "Measured rows come from records of this project, published rows are quoted, the baseline predicts the most "
     "frequent class everywhere. Rows are ranked by mIoU at many scales where it is known, else at a single scale; "
-    "for detection by box AP. Bold is the best of a column. A dash is unknown."
+    "for detection by box AP. Bold is the best of a column. A dash is unknown. Parentheses hold "
+    "the 95 % interval over test images."
 )
 
 
@@ -42,11 +43,16 @@ def _table_markdown(table: Table) -> str:
     ]
     rows = "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
     numbered = "\n".join(f"{number}. {_escaped(text)}" for number, text in enumerate(notes, start=1))
-    return f"## {_escaped(table.title)}\n\n{_escaped(table.subtitle)}\n\n{rows}\n\n{numbered}"
+    apart = f"Apart: {_escaped('; '.join(table.apart))}.\n\n" if table.apart else ""
+    return f"## {_escaped(table.title)}\n\n{apart}{_escaped(table.subtitle)}\n\n{rows}\n\n{numbered}"
 
 
 def _cells(row: Row) -> list[str]:
-    return [f"**{cell.text}**" if cell.is_best else _escaped(cell.text) for cell in row.cells]
+    return [
+        (f"**{cell.text}**" if cell.is_best else _escaped(cell.text))
+        + (f" ({cell.interval.low:.1f}-{cell.interval.high:.1f})" if cell.interval else "")
+        for cell in row.cells
+    ]
 
 
 def _escaped(text: str) -> str:

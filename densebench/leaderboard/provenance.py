@@ -22,7 +22,6 @@ _LABELS = {
     "peak_memory_mb": "peak memory (MB)",
     "train_peak_memory_mb": "training peak memory (MB)",
     "weights_matched_percent": "weights matched (%)",
-    "starting_weights_matched_percent": "starting weights matched (%)",
 }
 _KIND_TITLES = {"test-ss": "Single-scale test", "test-ms": "Multi-scale test", "benchmark": "Cost benchmark"}
 
@@ -45,8 +44,8 @@ def note(entry: Entry) -> str:
     parts = [
         f"measured: {entry.experiment}",
         f"{entry.date:%Y-%m-%d}" if entry.date else None,
-        f"seed {UNKNOWN if entry.seed is None else entry.seed}",
-        f"checkpoint {(entry.checkpoint_sha256 or UNKNOWN)[:8]}",
+        _seeds(entry),
+        f"checkpoint {(entry.checkpoint_sha256 or UNKNOWN)[:8]}" if len(entry.seeds) < 2 else None,
         f"commit {_commit(entry)}",
         older if entry.older_records else None,
     ]
@@ -58,6 +57,11 @@ def details(entry: Entry) -> tuple[Section, ...]:
     if entry.published is not None:
         return (_published_section(entry.published),)
     return tuple(_record_section(record) for record in entry.records)
+
+
+def _seeds(entry: Entry) -> str:
+    seeds = [UNKNOWN if seed is None else str(seed) for seed in entry.seeds] or [UNKNOWN]
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(seeds)}"
 
 
 def _commit(entry: Entry) -> str:

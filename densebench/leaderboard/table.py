@@ -1,14 +1,16 @@
 """Tables of the leaderboard: a pure function of records and published results.
 
-One table holds what may be ranked together: one task, one data set, the same images, miniature or real.
+One table holds what may be ranked together (densebench.leaderboard.comparable).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from densebench.data.layouts import OFFICIAL_SIZES
+from densebench.leaderboard.assessment import Reproduction, Standing, reproduction, standings, with_intervals
+from densebench.leaderboard.bootstrap import Interval
+from densebench.leaderboard.comparable import OFFICIAL_NUM_IMAGES, Conditions, Group, conditions_of, grouped
 from densebench.leaderboard.entries import (
     Entry,
     Task,
@@ -18,12 +20,10 @@ from densebench.leaderboard.entries import (
     published_entry,
 )
 from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Record
+from densebench.leaderboard.records import Problem, Record
+from densebench.leaderboard.uncertainty import Spread
 
 UNKNOWN = "\N{EN DASH}"
-
-# The images of the validation sets that published results are for.
-OFFICIAL_NUM_IMAGES = {name: sizes["val"] for name, sizes in OFFICIAL_SIZES.items()}
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Cell:
     text: str
     value: float | None = None
     is_best: bool = False
+    interval: Interval | None = None  # over images
+    spread: Spread | None = None  # over seeds
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,26 @@ class Row:
 
     entry: Entry
     cells: tuple[Cell, ...]
+    standing: Standing | None = None  # by the table's ranking figure; None where no interval is known
+    reproductions: tuple[Reproduction, ...] = ()  # one for each figure that is published too
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows that may be ranked together, best first; columns that no row fills are left out."""
 
-    title: str
+    title: str  # shared by the tables of one task and data set
     subtitle: str
-    mini: bool
+    conditions: Conditions
+    apart: tuple[str, ...]  # why these rows are not in the first table of their title; empty for the first
+    ranking: str  # the column that ranks
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def mini(self) -> bool:
+        """Whether these are tests on generated data, or at its sizes."""
+        return self.conditions.mini
 
     @property
     def is_measured(self) -> bool:
@@ -75,68 +86,47 @@ class Table:
         return self.is_measured and any(row.entry.origin == "published" for row in self.rows)
 
 
-def build_tables(records: Iterable[Record], published: Iterable[PublishedResult] = ()) -> list[Table]:
+@dataclass(frozen=True)
+class Leaderboard:
+    """All tables, and the per-image parts that could not be read."""
+
+    tables: tuple[Table, ...]
+    problems: tuple[Problem, ...]
+
+
+def build_tables(records: Iterable[Record], published: Iterable[PublishedResult] = ()) -> Leaderboard:
     """All tables: ours first (real before miniature), then those that hold published results alone."""
     quoted = [published_entry(result) for result in published]
-    groups = _same_images(measured_entries(records))
+    entries, problems = with_intervals(measured_entries(records))
+    groups = sorted(grouped(entries), key=_order)
+    placed: set[int] = set()
+    sides: list[tuple[Group, list[Entry]]] = []
+    for group in groups:
+        beside = [entry for entry in quoted if _stands_beside(entry, group.conditions)]
+        placed.update(map(id, beside))
+        sides.append((group, beside))
+    alone = sorted(grouped(entry for entry in quoted if id(entry) not in placed), key=_order)
+    sides += [(Group(group.conditions, ()), list(group.entries)) for group in alone]
+    # Tables of one task and data set stand together, where the first of them stands.
+    fields = list(dict.fromkeys(group.conditions.field for group, _ in sides))
+    sides.sort(key=lambda side: fields.index(side[0].conditions.field))
     tables: list[Table] = []
-    placed: set[tuple[Task, str]] = set()
-    for key, entries in groups.items():
-        beside = [entry for entry in quoted if key.is_official and _field(entry) == (key.task, key.dataset)]
-        placed.update(_field(entry) for entry in beside)
-        tables.append(_table(key, entries, beside))
-    for task, dataset in sorted({_field(entry) for entry in quoted} - placed):
-        alone = [entry for entry in quoted if _field(entry) == (task, dataset)]
-        tables.append(_table(TableKey(task, dataset, mini=False), [], alone))
-    return tables
+    first: dict[tuple[bool, Task, str], Conditions] = {}
+    for group, beside in sides:
+        reference = first.setdefault(group.conditions.field, group.conditions)
+        tables.append(_table(group, beside, group.conditions.conflicts(reference), quoted))
+    return Leaderboard(tuple(tables), tuple(problems))
 
 
-# Who stands in which table ------------------------------------------------------------------------------------
+def _stands_beside(published: Entry, conditions: Conditions) -> bool:
+    if not conditions.is_official or published.schedule is None:
+        return False
+    return not conditions_of(published).conflicts(replace(conditions, num_images=None))
 
 
-@dataclass(frozen=True, order=True)
-class TableKey:
-    """What the rows of a table have in common."""
-
-    task: Task
-    dataset: str
-    mini: bool
-    num_images: int | None = None  # None: no row was tested
-    dataset_fingerprint: str | None = None
-    generated_data: bool | None = None  # None: unknown, or no row was tested
-
-    @property
-    def is_official(self) -> bool:
-        """Whether published results are for the same images."""
-        if self.mini or self.generated_data or self.dataset not in OFFICIAL_NUM_IMAGES:
-            return False
-        return self.num_images in (None, OFFICIAL_NUM_IMAGES[self.dataset])
-
-
-def _field(entry: Entry) -> tuple[Task, str]:
-    return entry.task, entry.dataset
-
-
-def _same_images(entries: Iterable[Entry]) -> dict[TableKey, list[Entry]]:
-    """Groups of entries tested on the same images; those never tested join the largest group of their data set."""
-    groups: dict[TableKey, list[Entry]] = {}
-    untested = []
-    for entry in entries:
-        if any(record.kind != "benchmark" for record in entry.records):
-            images = entry.num_images or 0, entry.dataset_fingerprint, entry.generated_data
-            groups.setdefault(TableKey(entry.task, entry.dataset, entry.mini, *images), []).append(entry)
-        else:
-            untested.append(entry)
-    for entry in untested:
-        own = TableKey(entry.task, entry.dataset, entry.mini)
-        candidates = [key for key in groups if (key.task, key.dataset, key.mini) == (own.task, own.dataset, own.mini)]
-        largest = max(candidates, key=lambda key: (len(groups[key]), _order(key)), default=own)
-        groups.setdefault(largest, []).append(entry)
-    return dict(sorted(groups.items(), key=lambda item: _order(item[0])))
-
-
-def _order(key: TableKey) -> tuple[object, ...]:
-    return key.mini, key.task != "segmentation", key.dataset, -(key.num_images or 0), key.dataset_fingerprint or ""
+def _order(group: Group) -> tuple[object, ...]:
+    of = group.conditions
+    return of.mini, of.task != "segmentation", of.dataset, -(of.num_images or 0), -len(group.entries), str(of)
 
 
 # One table ----------------------------------------------------------------------------------------------------
@@ -182,35 +172,60 @@ _DATASET_TITLES = {"ade20k": "ADE20K", "cityscapes": "Cityscapes", "coco": "COCO
 _TASK_TITLES = {"segmentation": "semantic segmentation", "detection": "object detection"}
 
 
-def _table(key: TableKey, measured: Sequence[Entry], published: Sequence[Entry]) -> Table:
+def _table(group: Group, published: Sequence[Entry], apart: tuple[str, ...], quoted: Sequence[Entry]) -> Table:
+    conditions, measured = group.conditions, group.entries
     baseline = baseline_entry(measured)
     models = [*measured, *published]
-    entries = sorted([*models, *([baseline] if baseline else [])], key=_rank)
+    ranking = _ranking_figure(models)
+    standing = standings(measured, ranking)
+    entries = sorted([*models, *([baseline] if baseline else [])], key=lambda entry: _rank(entry, ranking))
     columns = tuple(
         column
-        for column in (*_IDENTITY, *_ACCURACY[key.task], *_COST)
-        if column.key in ("backbone", *main_figures(key.task)[:1]) or any(_is_known(e, column) for e in entries)
+        for column in (*_IDENTITY, *_ACCURACY[conditions.task], *_COST)
+        if column.key in ("backbone", ranking) or any(_is_known(e, column) for e in entries)
     )
     best = {
         column.key: max(entry.figures[column.key].value for entry in models if column.key in entry.figures)
         for column in columns
         if column.is_accuracy and any(column.key in entry.figures for entry in models)
     }
-    dataset = _DATASET_TITLES.get(key.dataset, key.dataset)
-    if key.mini:
-        dataset += " miniature" if key.generated_data or key.num_images is None else " at miniature sizes"
+    dataset = _DATASET_TITLES.get(conditions.dataset, conditions.dataset)
+    if conditions.mini:
+        is_known = conditions.generated_data or conditions.num_images is None
+        dataset += " miniature" if is_known else " at miniature sizes"
     return Table(
-        title=f"{dataset}, {_TASK_TITLES[key.task]}",
-        subtitle=_subtitle(key, has_measured=bool(measured)),
-        mini=key.mini,
+        title=f"{dataset}, {_TASK_TITLES[conditions.task]}",
+        subtitle=_subtitle(conditions, has_measured=bool(measured)),
+        conditions=conditions,
+        apart=apart,
+        ranking=ranking,
         columns=columns,
-        rows=tuple(Row(entry, tuple(_cell(entry, column, best) for column in columns)) for entry in entries),
+        rows=tuple(
+            Row(
+                entry,
+                tuple(_cell(entry, column, best) for column in columns),
+                standing.get(entry.experiment or ""),
+                _reproductions(entry, quoted) if conditions.is_official else (),
+            )
+            for entry in entries
+        ),
     )
 
 
-def _rank(entry: Entry) -> tuple[object, ...]:
+def _ranking_figure(entries: Sequence[Entry]) -> str:
+    """The figure that most rows have; of equals the one that papers put first."""
+    names = main_figures(entries[0].task)
+    return max(names, key=lambda name: (sum(name in entry.figures for entry in entries), -names.index(name)))
+
+
+def _reproductions(entry: Entry, quoted: Sequence[Entry]) -> tuple[Reproduction, ...]:
+    found = (reproduction(entry, column.key, quoted) for column in _ACCURACY[entry.task])
+    return tuple(item for item in found if item is not None)
+
+
+def _rank(entry: Entry, ranking: str) -> tuple[object, ...]:
     """Best first, unknown last; ties stand in an order that does not depend on the reading."""
-    value = entry.main_value
+    value = entry.figures[ranking].value if ranking in entry.figures else None
     return value is None, -(value or 0.0), entry.origin, entry.backbone, entry.experiment or str(entry.published)
 
 
@@ -218,7 +233,7 @@ def _is_known(entry: Entry, column: Column) -> bool:
     return getattr(entry, column.key) is not None if column.is_text else column.key in entry.figures
 
 
-def _subtitle(key: TableKey, has_measured: bool) -> str:
+def _subtitle(key: Conditions, has_measured: bool) -> str:
     if not has_measured:
         return "Published results alone; nothing measured on the official validation set yet."
     if key.num_images is None:
@@ -254,6 +269,8 @@ def _cell(entry: Entry, column: Column, best: dict[str, float]) -> Cell:
         text=rounded if figure.printed is None else figure.printed,
         value=figure.value,
         is_best=entry.origin != "baseline" and figure.value == best.get(column.key),
+        interval=entry.intervals.get(column.key),
+        spread=entry.spreads.get(column.key),
     )
 
 

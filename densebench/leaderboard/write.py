@@ -8,6 +8,7 @@ from pathlib import Path
 
 from densebench.errors import DensebenchError
 from densebench.leaderboard.csv_table import csv_text
+from densebench.leaderboard.latex import latex
 from densebench.leaderboard.markdown import markdown
 from densebench.leaderboard.page import render_page
 from densebench.leaderboard.published import published_results
@@ -15,7 +16,8 @@ from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
 from densebench.whole_files import written_whole
 
-FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv"}
+FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
+FIGURE_FORMATS = ("pdf", "png")
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,30 @@ class Written:
 def write_leaderboard(
     work_dirs: Sequence[Path], out: Path, formats: Sequence[str], *, with_published: bool, generated: str
 ) -> Written:
-    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES.
+    """Writes the leaderboard of all records below `work_dirs` into `out`, in formats of FILE_NAMES and FIGURE_FORMATS.
 
     Raises DensebenchError where there is nothing to show, or `out` cannot be written.
     """
     records, problems = read_records(work_dirs)
     if not records and not with_published:
         raise DensebenchError(_nothing_found(work_dirs, problems))
-    tables = build_tables(records, published_results() if with_published else ())
+    leaderboard = build_tables(records, published_results() if with_published else ())
+    tables, problems = leaderboard.tables, [*problems, *leaderboard.problems]
     texts = {
         "html": lambda: render_page(tables, problems, generated),
         "md": lambda: markdown(tables, problems),
         "csv": lambda: csv_text(tables),
+        "latex": lambda: latex(tables, with_intervals=True),
     }
     paths = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in formats:
+            if name in FIGURE_FORMATS:
+                from densebench.leaderboard.figures import write_figures  # matplotlib takes a second to import
+
+                paths += write_figures(tables, out, name)
+                continue
             paths.append(out / FILE_NAMES[name])
             with written_whole(paths[-1]) as temporary:
                 temporary.write_bytes(texts[name]().encode("utf-8", "backslashreplace"))

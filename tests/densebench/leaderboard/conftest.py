@@ -5,9 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from densebench.leaderboard.bootstrap import class_ious, mean
 from densebench.leaderboard.records import new_record_path, write_record
+
+NUM_IMAGES = 300
+CLASSES = ("wall", "tree", "lamp")
 
 Factory = Callable[..., dict[str, Any]]
 Saver = Callable[..., Path]
@@ -57,12 +62,16 @@ def record() -> Factory:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Saver:
-    """Writes a valid record into a work dir below `tmp_path / "work_dirs"`."""
+    """Writes a valid record, with its per-image `parts`, into a work dir below `tmp_path / "work_dirs"`."""
 
-    def save(kind: str = "test-ss", work_dir: str = "", **changes: Any) -> Path:
+    def save(kind: str = "test-ss", work_dir: str = "", parts: dict[str, Any] | None = None, **changes: Any) -> Path:
         document = make_record(kind, **changes)
         path = new_record_path(tmp_path / "work_dirs" / (work_dir or "experiment"), kind)
-        if document["per_image"]:
+        if parts is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            document["per_image"] = path.with_suffix(".npz").name
+            np.savez(path.with_suffix(".npz"), **parts)
+        elif document["per_image"]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(path.parent / document["per_image"], "w") as file:
                 file.writestr("intersections.npy", b"")
@@ -70,3 +79,32 @@ def save(tmp_path: Path) -> Saver:
         return path
 
     return save
+
+
+@pytest.fixture
+def tested(save: Any) -> Any:
+    """Saves a test of an experiment whose IoU lies about `level`; `hard` is what all models find hard."""
+
+    def tested(experiment: str, level: float, seed: int = 0, **changes: Any) -> Path:
+        random = np.random.default_rng(7)
+        unions = random.integers(500, 1500, (NUM_IMAGES, len(CLASSES)))
+        hard = random.normal(0, 0.1, unions.shape)
+        own = np.random.default_rng(seed).normal(0, 0.02, unions.shape)
+        intersections = (unions * np.clip(level + hard + own, 0, 1)).astype(int)
+        miou = float(mean(class_ious(np.ones((1, NUM_IMAGES)), intersections, unions))[0])
+        order = np.random.default_rng(seed + 1).permutation(NUM_IMAGES)  # tests may come in any order
+        names = np.array([f"images/{number:04d}.jpg" for number in range(NUM_IMAGES)])
+        changes["metrics"] = {"mIoU": miou, **changes.get("metrics", {})}
+        path: Path = save(
+            experiment=experiment,
+            parts={
+                "images": names[order],
+                "classes": np.array(CLASSES),
+                "intersections": intersections[order],
+                "unions": unions[order],
+            },
+            **changes,
+        )
+        return path
+
+    return tested

@@ -1,4 +1,4 @@
-from densebench.leaderboard.chart import HEIGHT, WIDTH, chart
+from densebench.leaderboard.chart import HEIGHT, WIDTH, charts, pareto_front
 from densebench.leaderboard.published import published_results
 from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import build_tables
@@ -8,8 +8,8 @@ def test_better_is_higher_and_dearer_is_further_right(save, tmp_path):
     save(experiment="a", backbone="cheap", metrics={"mIoU": 40.0}, cost={"flops_g": 900})
     save(experiment="b", backbone="dear", metrics={"mIoU": 45.0}, cost={"flops_g": 1800})
     save(experiment="c", backbone="uncounted", metrics={"mIoU": 45.0}, cost={"flops_g": None})
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
-    points = {point.label: point for point in chart(table).points}
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
+    points = {point.label: point for point in charts(table)[0].points}
     assert points.keys() == {"cheap", "dear"}
     assert points["dear"].x > points["cheap"].x
     assert points["dear"].y < points["cheap"].y
@@ -17,22 +17,36 @@ def test_better_is_higher_and_dearer_is_further_right(save, tmp_path):
 
 def test_one_point_is_no_chart(save, tmp_path):
     save()
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
-    assert chart(table) is None
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
+    assert charts(table) == ()
 
 
 def test_equal_points_still_have_axes(save, tmp_path):
     save(experiment="a")
     save(experiment="b")
-    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0])
-    assert len(chart(table).y_ticks) >= 2
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
+    assert len(charts(table)[0].y_ticks) >= 2
 
 
 def test_everything_lies_inside():
-    for table in build_tables([], published_results()):
-        drawing = chart(table)
-        if drawing is None:
-            continue
-        assert all(0 < point.x < WIDTH and 0 < point.y < HEIGHT for point in drawing.points)
-        assert 2 <= len(drawing.x_ticks) <= 9
-        assert 2 <= len(drawing.y_ticks) <= 9
+    for table in build_tables([], published_results()).tables:
+        for drawing in charts(table):
+            assert all(0 < point.x < WIDTH and 0 < point.y < HEIGHT for point in drawing.points)
+            assert 1 <= len(drawing.x_ticks) <= 9
+            assert 2 <= len(drawing.y_ticks) <= 9
+
+
+def test_the_front_leaves_out_what_is_dearer_and_no_better():
+    costs, scores = [1.0, 2.0, 3.0, 3.0], [40.0, 39.0, 45.0, 44.0]
+    assert pareto_front(costs, scores, more_is_better=False) == [0, 2]
+    assert pareto_front(costs, scores, more_is_better=True) == [2]
+
+
+def test_devices_have_charts_of_their_own(save, tmp_path):
+    for name, device in (("a", "H100"), ("b", "H100"), ("c", "EPYC"), ("d", "EPYC")):
+        save(experiment=name, backbone=name)
+        save("benchmark", experiment=name, backbone=name, cost={"device": device})
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
+    found = {(drawing.axis.key, drawing.device): drawing for drawing in charts(table)}
+    assert {(key, device) for key, device in found if key == "fps"} == {("fps", "H100"), ("fps", "EPYC")}
+    assert {table.rows[point.row].entry.backbone for point in found["fps", "EPYC"].points} == {"c", "d"}

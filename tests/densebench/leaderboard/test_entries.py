@@ -25,23 +25,39 @@ def test_three_kinds_merge_into_one_entry(save, entries):
         "latency_ms": 46.8,
         "peak_memory_mb": 1834.2,
     }
-    assert (entry.main_figure, entry.device, entry.flops_input) == ("miou_ms", "H100", (2048, 512))
-    assert (entry.checkpoint_sha256, entry.seed, entry.older_records) == ("1a2b3c4d5e6f7a8b", 0, 0)
+    assert (entry.device, entry.flops_input) == ("H100", (2048, 512))
+    assert (entry.checkpoint_sha256, entry.seeds, entry.older_records) == ("1a2b3c4d5e6f7a8b", (0,), 0)
     assert [record.kind for record in entry.records] == ["test-ss", "test-ms", "benchmark"]
 
 
-def test_a_benchmark_serves_every_seed_of_its_experiment(save, entries):
-    for seed in (0, 1):
-        save("test-ss", experiment=f"upernet_convnext_t_ade20k_seed{seed}", provenance={"seed": seed})
+def test_seeds_of_one_experiment_are_one_entry_and_share_a_benchmark(save, entries):
+    for seed, miou in ((0, 46.0), (1, 47.0), (2, 45.4)):
+        save(
+            experiment=f"upernet_convnext_t_ade20k_seed{seed}",
+            metrics={"mIoU": miou},
+            provenance={"seed": seed, "checkpoint_sha256": f"checkpoint {seed}"},
+        )
     save("benchmark")
     save("benchmark", experiment="upernet_convnext_s_ade20k", backbone="convnext_s")
-    found = entries()
-    assert [entry.experiment for entry in found] == [
-        "upernet_convnext_s_ade20k",
-        "upernet_convnext_t_ade20k_seed0",
-        "upernet_convnext_t_ade20k_seed1",
-    ]
-    assert all("fps" in entry.figures for entry in found)
+    other, entry = entries()
+    assert (other.experiment, other.seeds) == ("upernet_convnext_s_ade20k", ())
+    assert (entry.experiment, entry.seeds) == ("upernet_convnext_t_ade20k", (0, 1, 2))
+    assert entry.figures["miou_ss"].value == pytest.approx((46.0 + 47.0 + 45.4) / 3)
+    spread = entry.spreads["miou_ss"]
+    assert (spread.num_seeds, spread.lowest, spread.highest) == (3, 45.4, 47.0)
+    assert spread.standard_deviation == pytest.approx(0.8083, abs=1e-4)
+    assert all("fps" in found.figures for found in (other, entry))
+    assert [record.kind for record in entry.records].count("benchmark") == 1
+    assert len(entry.tests("test-ss")) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"protocol": {"mode": "whole"}}, {"schedule": "80k"}, {"provenance": {"dataset_fingerprint": "other"}}]
+)
+def test_seeds_trained_or_tested_otherwise_stay_apart(save, entries, change):
+    save(experiment="upernet_convnext_t_ade20k_seed0")
+    save(experiment="upernet_convnext_t_ade20k_seed1", **change)
+    assert len(entries()) == 2
 
 
 def test_the_newest_of_a_kind_counts_whatever_its_file_is_called(save, entries):
@@ -64,7 +80,7 @@ def test_tests_of_different_checkpoints_do_not_stand_in_one_row(save, entries):
 def test_other_experiments_and_the_miniature_stay_apart(save, entries):
     save()
     save(mini=True)
-    save(experiment="upernet_convnext_t_ade20k_seed1")
+    save(experiment="upernet_convnext_t_ade20k_wide")
     assert len(entries()) == 3
 
 
@@ -79,7 +95,7 @@ def test_speed_comes_from_the_benchmark_alone(save, entries):
 def test_detection(save, entries):
     save(method="mask_rcnn", dataset="coco", metrics={"mIoU": None, "bbox_AP": 46.2, "segm_AP": 41.7})
     (entry,) = entries()
-    assert (entry.task, entry.main_figure, entry.main_value) == ("detection", "box_ap", 46.2)
+    assert (entry.task, entry.figures["box_ap"].value) == ("detection", 46.2)
 
 
 def test_published_entries_are_never_measured():
@@ -92,7 +108,7 @@ def test_published_entries_are_never_measured():
 def test_baseline(save, entries):
     save()
     baseline = baseline_entry(entries())
-    assert (baseline.origin, baseline.main_value) == ("baseline", 0.1123)
+    assert (baseline.origin, baseline.figures["miou_ms"].value) == ("baseline", 0.1123)
 
 
 def test_no_baseline_where_none_is_recorded(save, entries):

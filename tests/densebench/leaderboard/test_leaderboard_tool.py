@@ -27,7 +27,7 @@ def test_nothing_found_is_one_message(tmp_path):
     assert str(tmp_path) in run.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--format", "latex"], ["--format", ""], ["--compare", "a", "b"]])
+@pytest.mark.parametrize("arguments", [["--format", "docx"], ["--format", ""], ["--compare", "a"]])
 def test_usage_errors(arguments):
     assert leaderboard(*arguments).returncode == 2
 

@@ -5,7 +5,7 @@ from densebench.leaderboard.table import build_tables
 
 def test_table_with_numbered_notes(save, tmp_path):
     save(metrics={"mIoU": 46.01234})
-    text = markdown(build_tables(read_records([tmp_path / "work_dirs"])[0]))
+    text = markdown(build_tables(read_records([tmp_path / "work_dirs"])[0]).tables)
     lines = text.splitlines()
     assert lines[0] == "## ADE20K, semantic segmentation"
     rows = [line for line in lines if line.startswith("|")]
@@ -19,7 +19,7 @@ def test_table_with_numbered_notes(save, tmp_path):
 
 def test_hostile_names_break_neither_table_nor_terminal(save, tmp_path):
     save(experiment="a|b\n<script>\x1b[2J`*", backbone="x|y")
-    text = markdown(build_tables(read_records([tmp_path / "work_dirs"])[0]), [Problem("a\nb", "<b>")])
+    text = markdown(build_tables(read_records([tmp_path / "work_dirs"])[0]).tables, [Problem("a\nb", "<b>")])
     assert "<script>" not in text
     assert "\x1b" not in text
     assert "a\\|b &lt;script> \\[2J\\`\\*" in text

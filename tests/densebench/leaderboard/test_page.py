@@ -2,13 +2,14 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from densebench.leaderboard.page import render_page
 from densebench.leaderboard.published import published_results
 from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
 
-VOID = {"meta", "input", "line", "circle", "br"}
+VOID = {"meta", "input", "line", "circle", "polyline", "br"}
 
 
 class Balance(HTMLParser):
@@ -33,7 +34,7 @@ class Balance(HTMLParser):
 def page(tmp_path):
     def page(published=(), problems=()):
         records, _ = read_records([tmp_path / "work_dirs"])
-        return render_page(build_tables(records, published), problems, "2026-11-21")
+        return render_page(build_tables(records, published).tables, problems, "2026-11-21")
 
     return page
 
@@ -74,7 +75,7 @@ def test_hostile_text_is_escaped(save, page, key):
 def test_provenance_unfolds_from_every_measured_row(save, page):
     save(provenance={"config_sha256": "c0ffee", "versions": {"torch": "2.14.1"}})
     text = page()
-    details = re.search(r"<details>.*?</details>", text, re.S).group()
+    details = re.search(r'<tr class="detail">.*?</tr>', text, re.S).group()
     for expected in ("upernet_convnext_t_ade20k", "c0ffee", "torch 2.14.1", "tools/test.py", "slide", "46.0123"):
         assert expected in details
 
@@ -82,11 +83,11 @@ def test_provenance_unfolds_from_every_measured_row(save, page):
 def test_published_rows_are_marked_with_their_source(save, page):
     save()
     text = page(published_results())
-    assert text.count('<tbody class="published">') == 272
-    assert text.count('<tbody class="measured">') == 1
-    assert text.count('<tbody class="baseline">') == 1
-    assert text.count("<summary>published: ") == 272
-    assert '<tbody class="published">' not in page()
+    assert text.count('<tbody class="published"') == 272
+    assert text.count('<tbody class="measured"') == 1
+    assert text.count('<tbody class="baseline"') == 1
+    assert text.count('<p class="soft">published: ') == 272
+    assert '<tbody class="published"' not in page()
 
 
 def test_problems_are_listed(page):
@@ -100,3 +101,31 @@ def test_zoom_and_themes(page):
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
+
+
+def test_pictures_of_the_test_stand_in_the_page(save, page, tmp_path):
+    path = save()
+    overlays = path.parent.parent / "overlays"
+    overlays.mkdir()
+    for number in range(5):
+        Image.new("RGB", (1000, 500)).save(overlays / f"{number}.jpg")
+    (overlays / "0.jpg").write_bytes(b"broken")
+    text = page()
+    assert text.count('<img src="data:image/jpeg;base64,') == 2
+    assert len(text) < 200_000
+
+
+def test_what_all_rows_share_stands_above_the_table(save, page):
+    save(experiment="a", backbone="one")
+    save(experiment="b", backbone="two")
+    text = page()
+    assert "Schedule: 160k" in text
+    assert '<th scope="col" title="training schedule"' not in text
+
+
+def test_published_results_alone_are_folded_away_beside_ours(save, page):
+    assert '<details class="fold" open>' in page(published_results())
+    save()
+    text = page(published_results())
+    assert '<details class="fold">' in text
+    assert text.index('class="measured"') < text.index('<details class="fold">')

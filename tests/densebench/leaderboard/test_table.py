@@ -9,7 +9,7 @@ from densebench.leaderboard.table import UNKNOWN, build_tables
 def tables(tmp_path):
     def tables(with_published=False):
         records, _ = read_records([tmp_path / "work_dirs"])
-        return build_tables(records, published_results() if with_published else ())
+        return build_tables(records, published_results() if with_published else ()).tables
 
     return tables
 
@@ -28,12 +28,52 @@ def test_best_first_unknown_last_baseline_in_its_place(save, tables):
     assert [row.entry.origin for row in table.rows].count("baseline") == 1
 
 
-def test_multi_scale_ranks_where_it_is_known(save, tables):
+def test_multi_scale_ranks_where_all_rows_have_it(save, tables):
     save(experiment="a", metrics={"mIoU": 40.0})
     save("test-ms", experiment="a", metrics={"mIoU": 43.0})
     save(experiment="b", metrics={"mIoU": 42.0})
     (table,) = tables()
+    assert table.ranking == "miou_ss"
+    assert [row.entry.experiment for row in table.rows] == ["b", "a", None]
+    save("test-ms", experiment="b", metrics={"mIoU": 42.5})
+    (table,) = tables()
+    assert table.ranking == "miou_ms"
     assert [row.entry.experiment for row in table.rows] == ["a", "b", None]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"protocol": {"mode": "whole"}}, "single-scale test"),
+        ({"protocol": {"scales": [[2560, 640]]}}, "single-scale test"),
+        ({"protocol": {"train_size": "640x640"}}, "training size 640x640, not 512x512"),
+        ({"pretrain": "in22k"}, "pretraining in22k, not in1k"),
+        ({"schedule": "80k"}, "schedule 80k, not 160k"),
+        ({"provenance": {"dataset_fingerprint": "0123"}}, "data fingerprint 0123, not feedc0de12345678"),
+    ],
+)
+def test_rows_under_other_conditions_stand_in_a_table_of_their_own_that_says_why(save, tables, change, reason):
+    for name in "ab":
+        save(experiment=name, protocol={"train_size": "512x512"})
+    save(experiment="c", **{"protocol": {"train_size": "512x512"}, **change})
+    first, second = tables()
+    assert (first.title, first.apart) == (second.title, ())
+    assert {row.entry.experiment for row in second.rows} == {"c", None}
+    assert len(second.apart) == 1
+    assert second.apart[0].startswith(reason)
+
+
+@pytest.mark.parametrize("pretrain", ["file:mine.pth", "timm:a1_in1k", None])
+def test_weights_of_ones_own_stand_beside_those_of_papers(save, tables, pretrain):
+    save(experiment="a")
+    save(experiment="b", pretrain=pretrain)
+    assert len(tables()) == 1
+
+
+def test_timm_weights_of_more_data_do_not(save, tables):
+    save(experiment="a")
+    save(experiment="b", pretrain="timm:fb_in22k_ft_in1k")
+    assert len(tables()) == 2
 
 
 def test_figures_are_rounded_only_for_show_and_unknown_is_a_dash(save, tables):
@@ -112,7 +152,10 @@ def test_published_rows_only_on_request(save, tables):
     found = tables(with_published=True)
     assert sum(row.entry.origin == "published" for table in found for row in table.rows) == 272
     assert found[0].is_mixed
-    assert [table.is_measured for table in found] == [True, False, False]
+    beside = [row.entry for row in found[0].rows if row.entry.published]
+    assert {(entry.pretrain, entry.schedule) for entry in beside} == {("in1k", "160k")}
+    assert [table.is_measured for table in found] == [True, *[False] * (len(found) - 1)]
+    assert all(table.apart for table in found[1:] if table.title == found[0].title)
 
 
 def test_published_figures_keep_their_digits(tables):

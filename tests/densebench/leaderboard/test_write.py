@@ -66,3 +66,11 @@ def test_a_failure_leaves_the_earlier_files_whole(save, tmp_path, monkeypatch):
         "leaderboard.csv",
         "leaderboard.md",
     ]
+
+
+def test_figures_for_a_paper(save, tmp_path):
+    for name in ("a", "b"):
+        save(experiment=name, backbone=f"{name}$_x", cost={"flops_g": 900.0 + ord(name), "params_m": None})
+    paths = write(tmp_path, ["pdf", "png"]).paths
+    assert sorted(path.name for path in paths) == ["01-ade20k-flops_g.pdf", "01-ade20k-flops_g.png"]
+    assert {path.read_bytes()[:4] for path in paths} == {b"%PDF", b"\x89PNG"}
