@@ -19,13 +19,20 @@ OBJECTS_PER_IMAGE = 7  # of COCO's train2017, on average
 
 
 def training_step(
-    recipe: Recipe, model: nn.Module, images: int, device: torch.device, autocast: Callable[[], Any]
+    recipe: Recipe,
+    model: nn.Module,
+    images: int,
+    device: torch.device,
+    autocast: Callable[[], Any],
+    size: tuple[int, int] | None = None,
 ) -> tuple[Callable[[], object], list[Tensor]]:
-    """One step on the largest batch of the recipe's training, and what it finds in memory: weights, states, inputs.
+    """One step, and what it finds in memory: weights, optimizer states, inputs.
 
-    Forward, losses, backward and the optimizer's step; the optimizer has its state already.
+    `size` (width, height) is that of the largest batch of the recipe's training, or another.
+
+    A step is forward, losses, backward and the optimizer's step; the optimizer has its state already.
     """
-    width, height = largest_training_batch(recipe.description)
+    width, height = size or largest_training_batch(recipe.description)
     optimizer = _optimizer(recipe, model)
     inputs = torch.randn(images, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
     make = _detection_sample if is_detector(model) else _segmentation_sample
