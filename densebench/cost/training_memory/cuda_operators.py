@@ -19,6 +19,7 @@ HALF = {
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
     *("linear", "matmul", "__matmul__", "mm", "mv", "bmm", "addmm", "addbmm", "baddbmm", "einsum", "prelu"),
     *("scaled_dot_product_attention", "multi_head_attention_forward"),
+    "depthwise_conv2d.default",  # of backbones.layers, which casts under autocast as torch's convolutions do
 }
 FULL = {
     *("layer_norm", "group_norm", "norm", "vector_norm", "normalize", "cosine_similarity", "softmax", "log_softmax"),
