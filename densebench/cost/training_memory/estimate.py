@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def estimate(
             keep_attention_matrices(model)
         live = LiveStorages([*model.parameters(), *model.buffers()], scratch_bytes)
         cuda = CudaOperators(step.amp)
-        with live, cuda:
+        with live, cuda, seen_as_autocast(step.amp):
             if step.keeps_gradients:
                 for parameter in trained:
                     parameter.grad = torch.zeros_like(parameter)
@@ -156,6 +157,24 @@ def held_by(model: nn.Module) -> Iterator[torch.Tensor]:
     """Parameters and buffers."""
     yield from model.parameters()
     yield from model.buffers()
+
+
+@contextmanager
+def seen_as_autocast(amp: bool) -> Iterator[None]:
+    """Layers that ask whether autocast is on hear what they would on the GPU; the CPU autocast stays off."""
+    if not amp:
+        yield
+        return
+    names = ("is_autocast_enabled", "get_autocast_dtype")
+    before = [getattr(torch, name) for name in names]
+    answers: tuple[Any, ...] = (lambda *device: True, lambda *device: torch.float16)
+    try:
+        for name, answer in zip(names, answers, strict=True):
+            setattr(torch, name, answer)
+        yield
+    finally:
+        for name, function in zip(names, before, strict=True):
+            setattr(torch, name, function)
 
 
 def keep_attention_matrices(model: nn.Module) -> None:

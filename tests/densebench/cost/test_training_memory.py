@@ -12,6 +12,7 @@ from densebench.cost.training_memory.estimate import (
     TrainingStep,
     estimate,
     largest_training_batch,
+    seen_as_autocast,
 )
 from densebench.cost.training_memory.live_storages import LiveStorages, rounded
 from densebench.cost.training_memory.published import fit, published_steps
@@ -71,6 +72,14 @@ def test_autocast_follows_the_lists_of_cuda() -> None:
         assert layers[0](x).grad_fn is not None and len(cuda._cast_weights) == 2  # weight and bias, cast once
     with FakeTensorMode(allow_non_fake_inputs=True), CudaOperators(half=False):
         assert layers[0](x).dtype == torch.float32
+
+
+def test_layers_that_ask_are_told_of_autocast() -> None:
+    with seen_as_autocast(amp=True):
+        assert torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+    with seen_as_autocast(amp=False):
+        assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")
 
 
 def test_what_only_contents_tell_is_answered() -> None:
