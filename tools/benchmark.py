@@ -23,9 +23,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--shape", nargs=2, type=cli.positive, metavar=("W", "H"), help="default: the size of the published costs")
     add("--device", choices=("cpu", "cuda"), help="for latency and memory (default: cuda where there is one)")
     add("--only", type=measurements, default=MEASUREMENTS, metavar="M,...", help=f"of {','.join(MEASUREMENTS)}")
-    add("--batch-size", type=cli.positive, default=1, metavar="N", help="of latency and memory (default: 1)")
+    add("--batch-size", type=cli.positive, metavar="N", help="of latency and memory (default: 1, of training 2)")
     add("--amp", action="store_true", help="mixed precision: fp16 on CUDA, else bfloat16")
     add("--channels-last", action="store_true", help="weights and inputs in the order N, H, W, C")
+    add("--compile", action="store_true", help="torch.compile the parts whose inputs keep their shapes")
+    add("--aug-test", action="store_true", help="time the recipe's whole multi-scale pass as well")
+    add("--grid", action="store_true", help="latency of every dtype x layout x compiled or not (ten minutes at most)")
+    add("--estimate", action="store_true", help="predict the memory of a training step on a GPU; measure nothing")
     add("--no-merge", action="store_true", help="keep re-parameterized kernels apart, as trained")
     add("--json", type=Path, metavar="FILE", help="write the record here as well")
     return parser
@@ -61,9 +65,12 @@ def main(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         amp=arguments.amp,
         channels_last=arguments.channels_last,
+        compile=arguments.compile,
+        multi_scale=arguments.aug_test,
+        estimate=arguments.estimate,
         merge=not arguments.no_merge,
     )
-    benchmark(options, settings, sys.argv, arguments.json)
+    benchmark(options, settings, sys.argv, arguments.json, with_grid=arguments.grid)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
 from densebench import provenance
-from densebench.cost.count import DETECTION_METHODS
+from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings, input_shape, measure
+from densebench.cost.tables import cost_table, grid_table
 from densebench.engine.console import captured_imports, console
 from densebench.errors import DensebenchError
 from densebench.leaderboard.records import new_record_path, write_record
@@ -26,9 +24,15 @@ METRICS = ("mIoU", "aAcc", "mAcc", "bbox_AP", "segm_AP")
 
 
 def benchmark(
-    options: RunOptions, settings: CostSettings, command: Sequence[str], json_file: Path | None = None
+    options: RunOptions,
+    settings: CostSettings,
+    command: Sequence[str],
+    json_file: Path | None = None,
+    with_grid: bool = False,
 ) -> Path:
     """Measure a recipe's costs, print them, and write a record to its work dir and a copy of it to `json_file`.
+
+    `with_grid` measures the latency of all combinations of number format, memory layout and compilation too.
 
     Needs neither data nor weights: `options.data_root` and `options.pretrained` are not read.
 
@@ -41,7 +45,8 @@ def benchmark(
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     with captured_imports():
         import densebench.registration  # noqa: F401
-    recipe = resolve(replace(options, pretrained="none"), with_data=False)
+    protocol = "test-ms" if settings.multi_scale else "test-ss"
+    recipe = resolve(replace(options, pretrained="none"), protocol=protocol, with_data=False)
     if recipe.description["num_classes"] is None:
         raise DensebenchError(
             f"{options.config} reads its number of classes from your data, which a benchmark does not need: "
@@ -56,10 +61,14 @@ def benchmark(
         screen.print(f"Arguments that {recipe.identity.backbone} does not know: {arguments}")
     with captured_imports():
         cost = measure(recipe, settings)
+        if with_grid:
+            cost["grid"] = measure_grid(recipe, settings)
     record = record_of(recipe, settings, cost, _pretrain_label(recipe, options), command)
     path = new_record_path(recipe.work_dir, "benchmark")
     write_record(record, path)
     screen.print(cost_table(record))
+    if with_grid:
+        screen.print(grid_table(cost["grid"]))
     screen.print(f"Record: {path}")
     if json_file is not None:
         _copy(path, json_file)
@@ -85,7 +94,7 @@ def record_of(
         "images_per_gpu": identity.images_per_gpu,
         "protocol": {
             "input": list(input_shape(recipe, settings)),
-            "batch_size": settings.batch_size,
+            "batch_size": settings.test_batch,
             "only": list(settings.only),
         },
         "metrics": dict.fromkeys(METRICS),
@@ -93,38 +102,6 @@ def record_of(
         "cost": dict(cost),
         "provenance": provenance.collect(recipe.config.pretty_text, command),
     }
-
-
-def cost_table(record: Mapping[str, Any]) -> Table:
-    """What a benchmark's record holds, one line a cost."""
-    cost, protocol = record["cost"], record["protocol"]
-    width, height = protocol["input"]
-    is_detector = record["method"] in DETECTION_METHODS
-    title = f"{record['experiment']}: {record['method']} + {record['backbone']} at {width}x{height}"
-    table = Table("cost", "value", "how", title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    if cost["params_m"] is not None:
-        what = "the whole detector" if is_detector else "with the auxiliary head"
-        table.add_row("parameters", f"{cost['params_m']:.2f} M", what)
-    if cost["flops_g"] is not None:
-        parts = ", ".join(f"{part} {flops:.1f}" for part, flops in cost["flops_by_part"].items())
-        table.add_row("multiply-adds", f"{cost['flops_g']:.1f} G", f"one image: {parts}")
-    batch = f"batch {protocol['batch_size']}"
-    latency = cost["latency_ms"]
-    if latency is not None:
-        spread = f"p5 {latency['p5']:.1f}, p95 {latency['p95']:.1f}, IQR {latency['iqr']:.1f}, {latency['runs']} runs"
-        warmup = "" if latency["warmup_stable"] else "; warm-up ended at its limit, not yet stable"
-        table.add_row("latency", f"{latency['median']:.1f} ms", f"{batch}: {spread}{warmup}")
-        what = "from pixels to detections" if is_detector else "of the network alone"
-        table.add_row("speed", f"{cost['fps']:.3g} FPS", f"{batch}: images per second {what}")
-    if cost["peak_memory_mb"] is not None:
-        table.add_row(
-            "peak memory", f"{cost['peak_memory_mb']:.0f} MiB", f"{batch}: inference, with weights and inputs"
-        )
-    if cost["device"] is not None:
-        threads = f"{cost['threads']} CPU threads"
-        table.caption = f"{cost['device']}, {cost['dtype']}, {cost['memory_format']}, {threads}"
-        table.caption_justify = "left"
-    return table
 
 
 def _pretrain_label(recipe: Recipe, options: RunOptions) -> str | None:

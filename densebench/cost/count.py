@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from densebench.building import building
 from densebench.cost.detector_parts import detector_parts
+from densebench.cost.operator_counts import OperatorCounts, count_operators, summed
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
 
@@ -81,8 +82,34 @@ def params_m(model: nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
+def params_by_part(model: nn.Module) -> dict[str, float]:
+    """Parameters in millions of the backbone, the neck and every head; they sum to `params_m`.
+
+    The heads of a detector's regions stand apart, all stages of a cascade together.
+    """
+    parts: dict[str, float] = {}
+    for name, child in model.named_children():
+        inner = dict(child.named_children()) if name == "roi_head" else {name: child}
+        parts |= {key: params_m(part) for key, part in inner.items()}
+    return {name: params for name, params in parts.items() if params > 0}
+
+
+@dataclass(frozen=True)
+class FlopCounts:
+    """Multiply-adds (G) of one test-time forward on one image, and what is not in them."""
+
+    by_part: dict[str, float]
+    outside_totals: dict[str, float]  # G by operator, which papers leave out: pooling of regions
+    uncounted: dict[str, float]  # operators without a formula, and how many numbers (G) each wrote; most first
+
+
 def flops_by_part(model: nn.Module, shape: tuple[int, int]) -> dict[str, float]:
-    """Multiply-adds (G) of one test-time forward on an image of `shape` (width, height), by part of the model.
+    """`count_flops` without what is not counted."""
+    return count_flops(model, shape).by_part
+
+
+def count_flops(model: nn.Module, shape: tuple[int, int]) -> FlopCounts:
+    """Multiply-adds of one test-time forward on an image of `shape` (width, height), by part of the model.
 
     Convolutions and matrix products count, as in the papers; normalization, activations, pooling and resizing do
     not. The auxiliary head does not run in a test. `model` comes from `build_for_counting`.
@@ -91,21 +118,23 @@ def flops_by_part(model: nn.Module, shape: tuple[int, int]) -> dict[str, float]:
         DensebenchError: the model cannot take an image of this size.
     """
     width, height = shape
-    counts = {}
+    counts: dict[str, OperatorCounts] = {}
     with torch.no_grad():
         features: Any = torch.empty(1, 3, height, width, device="meta")
+
         for name, part in forward_parts(model).items():
-            # torch counts two operations per multiply-add.
-            with FlopCounterMode(display=False) as counter:
-                try:
-                    features = part(features)
-                except RuntimeError as error:
-                    raise DensebenchError(
-                        f"The model's {name} cannot take an input of {width}x{height} pixels: {error}. "
-                        "Choose another one: --shape W H."
-                    ) from error
-            counts[name] = counter.get_total_flops() / 2 / 1e9
-    return counts
+            try:
+                features, counts[name] = count_operators(lambda: part(features))  # noqa: B023  # called at once
+            except RuntimeError as error:
+                raise DensebenchError(
+                    f"The model's {name} cannot take an input of {width}x{height} pixels: {error}. "
+                    "Choose another one: --shape W H."
+                ) from error
+    return FlopCounts(
+        by_part={name: part.flops_g for name, part in counts.items()},
+        outside_totals=summed([part.outside_totals_g for part in counts.values()]),
+        uncounted=summed([part.uncounted_g for part in counts.values()]),
+    )
 
 
 def forward_parts(model: nn.Module) -> dict[str, Callable[[Any], Any]]:

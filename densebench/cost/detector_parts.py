@@ -18,7 +18,7 @@ def detector_parts(detector: nn.Module) -> dict[str, Callable[[Any], Any]]:
 
     Of one with two stages: backbone, neck, proposals, every box head on 1000 regions and every mask head on 100, as all
     heads of a cascade run in a test. Of one with a single stage: backbone, neck and head. Pooling regions from the
-    feature maps counts nothing: it is no convolution and no matrix product.
+    feature maps is no convolution and no matrix product, and stands outside the total.
     """
     model: Any = detector
     parts: dict[str, Callable[[Any], Any]] = {"backbone": model.backbone, "neck": model.neck}
@@ -27,10 +27,10 @@ def detector_parts(detector: nn.Module) -> dict[str, Callable[[Any], Any]]:
     roi_head = model.roi_head
     parts["rpn_head"] = _passing_on([model.rpn_head], lambda levels: levels)
     boxes, box_extractor = _stages(roi_head.bbox_head), _stages(roi_head.bbox_roi_extractor)[0]
-    parts["bbox_head"] = _passing_on(boxes, lambda _: _regions(box_extractor, NUM_PROPOSALS))
+    parts["bbox_head"] = _passing_on(boxes, lambda levels: _regions(box_extractor, levels, NUM_PROPOSALS))
     if roi_head.with_mask:
         masks, mask_extractor = _stages(roi_head.mask_head), _stages(roi_head.mask_roi_extractor)[0]
-        parts["mask_head"] = _passing_on(masks, lambda _: _regions(mask_extractor, NUM_DETECTIONS))
+        parts["mask_head"] = _passing_on(masks, lambda levels: _regions(mask_extractor, levels, NUM_DETECTIONS))
     return parts
 
 
@@ -50,7 +50,7 @@ def _passing_on(heads: list[Any], inputs_from: Callable[[Any], Any]) -> Callable
     return run
 
 
-def _regions(extractor: Any, number: int) -> torch.Tensor:
-    """Pooled features (number, channels, height, width), without content."""
-    height, width = extractor.roi_layers[0].output_size
-    return torch.empty(number, extractor.out_channels, height, width, device="meta")
+def _regions(extractor: Any, levels: Any, number: int) -> torch.Tensor:
+    """Pooled features (number, channels, height, width), without content; all from the finest level."""
+    pooled: torch.Tensor = extractor.roi_layers[0](levels[0], torch.empty(number, 5, device="meta"))
+    return pooled

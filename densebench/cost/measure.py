@@ -1,36 +1,44 @@
-"""All costs of one recipe: the `cost` part of a record (docs of its keys: contract)."""
+"""All costs of one recipe: the `cost` part of a record (docs/cost.md, "The record")."""
 
 from __future__ import annotations
 
 import itertools
-import platform
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
-from torch import Tensor, nn
+from torch import nn
 
 from densebench.building import building
 from densebench.cost import MEASUREMENTS
+from densebench.cost.compilation import compile_parts
+from densebench.cost.conditions import available_mb, chosen_device, chosen_dtype, clock_mhz, device_name
 from densebench.cost.count import (
     DETECTION_METHODS,
     build_for_counting,
     computed_flops_g,
-    flops_by_part,
+    count_flops,
+    params_by_part,
     params_m,
     published_shape,
 )
 from densebench.cost.detector_run import build_detector, detection_step, random_images
-from densebench.cost.latency import LatencyProtocol, measure_latency
-from densebench.cost.memory import peak_memory_mb
+from densebench.cost.latency import Latency, LatencyProtocol, measure_latency
+from densebench.cost.latency_parts import measure_parts
+from densebench.cost.memory import peak_memory_mb, training_peak_memory_mb
+from densebench.cost.segmentor_run import multi_scale_step, segmentation_step
+from densebench.cost.training_memory.estimate import TrainingStep, estimate, largest_training_batch
+from densebench.cost.training_step import training_step
 from densebench.errors import DensebenchError
 from densebench.merging import merge_backbone
 from densebench.recipe import Recipe
+
+__all__ = ["CostSettings", "device_name", "input_shape", "measure"]
 
 
 @dataclass(frozen=True)
@@ -39,29 +47,44 @@ class CostSettings:
 
     only: tuple[str, ...] = MEASUREMENTS
     shape: tuple[int, int] | None = None  # width, height; None: the published input of the recipe
-    batch_size: int = 1  # of latency and memory; FLOPs are those of one image
+    batch_size: int | None = None  # None: 1 in tests, 2 in training, which norms of pooled maps need; FLOPs: of 1
     device: str | None = None  # None: cuda where there is one
     amp: bool = False  # autocast, to float16 on CUDA as the recipes train, to bfloat16 on the CPU
     channels_last: bool = False
+    compile: bool = False  # backbone, neck and dense heads
     merge: bool = True  # re-parameterized backbones as they are deployed; FLOPs and parameters stay those of training
+    multi_scale: bool = False  # the latency of the recipe's whole multi-scale pass as well
+    estimate: bool = False  # the memory of a training step on a GPU is predicted, none is measured
+    split: bool = True  # latency end to end and by part as well
     latency: LatencyProtocol = field(default_factory=LatencyProtocol)
+
+    @property
+    def test_batch(self) -> int:
+        """Images at once in latency and in the memory of inference."""
+        return self.batch_size or 1
+
+    @property
+    def training_batch(self) -> int:
+        """Images a step."""
+        return self.batch_size or 2
 
 
 def measure(recipe: Recipe, settings: CostSettings | None = None) -> dict[str, Any]:
     """The record's `cost`; what was not asked for is None. Latency and memory are of a model with random weights.
 
-    Of a segmentor they are measured on the network's forward, `model(inputs, mode="tensor")`, from a batch of
-    normalized images in the device's memory to logits; of a detector, whose post-processing is much of its work, on
-    the whole step from 8-bit images to boxes and masks (`densebench.cost.detector_run`). Loading and resizing are not
-    in it.
+    `latency_ms` of a segmentor is its network's, `model(inputs, mode="tensor")`, from a batch of normalized images in
+    the device's memory to logits, and `end_to_end` stands beside it; of a detector, whose post-processing is much of
+    its work, it is the whole step from 8-bit images to boxes and masks. Loading and resizing are in neither.
 
     Raises:
         DensebenchError: no such device, a model or an input size that cannot be measured, too little memory.
     """
     settings = settings or CostSettings()
     shape = input_shape(recipe, settings)
-    cost = _counted(recipe, settings, shape) | _on_device(recipe, settings, shape)
-    return {**cost, "train_peak_memory_mb": None}
+    cost = _counted(recipe, settings, shape)
+    if settings.estimate:
+        return {**cost, **_not_measured(), "train_memory_estimate": _estimated(recipe, settings)}
+    return cost | _on_device(recipe, settings, shape)
 
 
 def input_shape(recipe: Recipe, settings: CostSettings) -> tuple[int, int]:
@@ -69,90 +92,178 @@ def input_shape(recipe: Recipe, settings: CostSettings) -> tuple[int, int]:
     return settings.shape or published_shape(recipe.description, recipe.identity.mini)
 
 
-def device_name(device: torch.device) -> str:
-    """The model of a processor as its maker names it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    fields = (line.partition(":") for line in lines)
-    names = (value.strip() for key, _, value in fields if key.strip() == "model name")
-    return next(names, platform.processor() or platform.machine())
-
-
 def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> dict[str, Any]:
-    counted: dict[str, Any] = dict.fromkeys(("params_m", "flops_g", "flops_g_computed", "flops_input", "flops_by_part"))
+    flops = ("flops_g", "flops_g_computed", "flops_input", "flops_by_part", "flops_outside", "uncounted")
+    counted: dict[str, Any] = dict.fromkeys(("params_m", "params_by_part", *flops))
     if not {"params", "flops"} & set(settings.only):
         return counted
     model = build_for_counting(recipe.config.model)
     if "params" in settings.only:
-        counted["params_m"] = params_m(model)
+        counted |= {"params_m": params_m(model), "params_by_part": params_by_part(model)}
     if "flops" in settings.only:
-        by_part = flops_by_part(model, shape)
+        counts = count_flops(model, shape)
         counted |= {
-            "flops_g": sum(by_part.values()),
+            "flops_g": sum(counts.by_part.values()),
             "flops_g_computed": computed_flops_g(recipe.config.model, shape),
             "flops_input": list(shape),
-            "flops_by_part": by_part,
+            "flops_by_part": counts.by_part,
+            "flops_outside": counts.outside_totals,
+            "uncounted": list(counts.uncounted),
         }
     return counted
 
 
+def _estimated(recipe: Recipe, settings: CostSettings) -> dict[str, Any]:
+    width, height = settings.shape or largest_training_batch(recipe.description)
+    step = TrainingStep(images=settings.training_batch, size=(width, height), amp=settings.amp)
+    optimizer = recipe.description["optim_wrapper"]["optimizer"]["type"]
+    with _explained((width, height), step.images):
+        found = estimate(recipe.config.model, recipe.config.default_scope, optimizer, step)
+    # Buckets of gradients take the room of the trained parameters once more.
+    trained_mb = sum(p.numel() for p in build_for_counting(recipe.config.model).parameters() if p.requires_grad) / 2**18
+    return {
+        **asdict(found),
+        "several_gpus_mb": found.peak_mb + trained_mb,
+        "images": step.images,
+        "input": [width, height],
+        "amp": step.amp,
+        "optimizer": optimizer,
+    }
+
+
+def _not_measured() -> dict[str, Any]:
+    conditions = ("device", "dtype", "threads", "clock_mhz", "memory_format", "merged", "compiled")
+    training = ("train_peak_memory_mb", "train_batch_size", "train_memory_note")
+    return dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *training, "process_peak_memory_mb", *conditions))
+
+
 def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> dict[str, Any]:
-    conditions = ("device", "dtype", "threads", "memory_format", "merged")
-    measured: dict[str, Any] = dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *conditions))
+    measured = _not_measured()
     if not {"latency", "memory"} & set(settings.only):
         return measured
-    device = _device(settings.device)
-    with _explained(shape, settings.batch_size):
+    device = chosen_device(settings.device)
+    with _explained(shape, settings.test_batch):
         model = _model(recipe, settings, device)
         measured["merged"] = merge_backbone(model, settings.merge)
-        run, inputs = _run_and_inputs(recipe, model, settings, shape, device)
+        if settings.compile:
+            measured["compiled"] = compile_parts(model)
+        runs = _Runs(recipe, model, settings, shape, device)
         if "latency" in settings.only:
-            latency = measure_latency(run, device, settings.latency)
-            measured["fps"] = 1000 / latency.median_ms * settings.batch_size
-            measured["latency_ms"] = {
-                "median": latency.median_ms,
-                "p5": latency.p5_ms,
-                "p95": latency.p95_ms,
-                "iqr": latency.iqr_ms,
-                "runs": latency.runs,
-                "warmup_runs": latency.warmup_runs,
-                "warmup_stable": latency.is_stable,
-                "batch_size": settings.batch_size,
-                "input": list(shape),
-            }
+            measured["latency_ms"] = runs.latency()
+            measured["fps"] = 1000 / measured["latency_ms"]["median"] * settings.test_batch
+        measured["clock_mhz"] = clock_mhz(device)
         if "memory" in settings.only:
-            held = itertools.chain(model.parameters(), model.buffers(), inputs)
-            measured["peak_memory_mb"] = peak_memory_mb(run, device, held)
+            held = itertools.chain(model.parameters(), model.buffers(), runs.inputs)
+            measured["peak_memory_mb"] = peak_memory_mb(runs.run, device, held)
+    if "memory" in settings.only:
+        del runs
+        measured |= _training_memory(recipe, settings, device)
+        measured["process_peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     return measured | {
         "device": device_name(device),
-        "dtype": str(_dtype(settings, device)).removeprefix("torch."),
+        "dtype": str(chosen_dtype(settings.amp, device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "memory_format": "channels_last" if settings.channels_last else "contiguous",
     }
 
 
-def _device(name: str | None) -> torch.device:
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise DensebenchError(
-            "--device cuda: torch finds no CUDA device here. Measure on the CPU (--device cpu), or what needs no "
-            "device: --only params,flops."
-        )
-    return torch.device(name or ("cuda" if has_cuda else "cpu"))
+class _Runs:
+    """What is timed: the network or the whole step, end to end, at one scale or all."""
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, settings: CostSettings, shape: tuple[int, int], device: torch.device
+    ) -> None:
+        self.recipe, self.model, self.settings, self.shape, self.device = recipe, model, settings, shape, device
+        dtype = chosen_dtype(settings.amp, device)
+        self.autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=settings.amp)
+        self.images = random_images(shape, settings.test_batch, device)
+        if _is_detector(recipe):
+            scope = DefaultScope.overwrite_default_scope(recipe.config.default_scope)
+            with torch.inference_mode(), self.autocast(), scope:
+                step = detection_step(model, self.images)
+            self.inputs, self.run = self.images, _under(self.autocast, step)
+            self.end_to_end = self.run
+        else:
+            width, height = shape
+            inputs = torch.randn(settings.test_batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+            inputs = inputs.to(device=device, memory_format=_memory_format(settings))
+            self.inputs, self.run = [inputs], _under(self.autocast, partial(model, inputs, mode="tensor"))
+            self.end_to_end = _under(self.autocast, segmentation_step(model, self.images))
+
+    def latency(self) -> dict[str, Any]:
+        """The record's `latency_ms`."""
+        protocol = self.settings.latency
+        found = {
+            **latency_entries(measure_latency(self.run, self.device, protocol)),
+            "batch_size": self.settings.test_batch,
+            "input": list(self.shape),
+        }
+        if not self.settings.split:
+            return found
+        short = replace(protocol, max_warmup_runs=2, max_seconds=protocol.max_seconds / 3)
+        if self.end_to_end is self.run:
+            found["end_to_end"] = {key: found[key] for key in ("median", "p5", "p95", "iqr", "runs")}
+        else:
+            found["end_to_end"] = latency_entries(measure_latency(self.end_to_end, self.device, short))
+        if not self.settings.compile:  # compiled parts are one piece to the clock
+            found["parts"] = measure_parts(self.end_to_end, self.model, self.device, runs=10, max_seconds=10.0)
+        if self.settings.multi_scale:
+            protocol_ms = self.recipe.description["test_ms"]
+            method = self.recipe.identity.method
+            step, views = multi_scale_step(self.model, method, protocol_ms, self.images)
+            # Slow runs: a third of them suffices for a median.
+            few = replace(short, max_warmup_runs=1, min_runs=min(3, protocol.min_runs))
+            timed = latency_entries(measure_latency(_under(self.autocast, step), self.device, few))
+            found["multi_scale"] = {**timed, "views": views}
+        return found
 
 
-def _dtype(settings: CostSettings, device: torch.device) -> torch.dtype:
-    if not settings.amp:
-        return torch.float32
-    return torch.float16 if device.type == "cuda" else torch.bfloat16
+def latency_entries(latency: Latency) -> dict[str, Any]:
+    """A latency as records have it, in ms."""
+    return {
+        "median": latency.median_ms,
+        "p5": latency.p5_ms,
+        "p95": latency.p95_ms,
+        "iqr": latency.iqr_ms,
+        "runs": latency.runs,
+        "warmup_runs": latency.warmup_runs,
+        "warmup_stable": latency.is_stable,
+    }
+
+
+def _training_memory(recipe: Recipe, settings: CostSettings, device: torch.device) -> dict[str, Any]:
+    """The peak of a training step, or why there is none; refused where the prediction says that it will not fit."""
+    images, size = settings.training_batch, largest_training_batch(recipe.description)
+    found: dict[str, Any] = {"train_peak_memory_mb": None, "train_batch_size": images, "train_memory_note": None}
+    optimizer = recipe.description["optim_wrapper"]["optimizer"]["type"]
+    step_settings = TrainingStep(images, size, settings.amp)
+    try:
+        predicted = estimate(recipe.config.model, recipe.config.default_scope, optimizer, step_settings).peak_mb
+    except DensebenchError as error:
+        return {**found, "train_memory_note": str(error)}
+    room = available_mb(device)
+    if room is not None and predicted > room:
+        note = f"a step would take about {predicted:.0f} MiB, and {room:.0f} are left"
+        return {**found, "train_memory_note": note}
+    with building(recipe.config.default_scope):
+        model: nn.Module = MODELS.build(recipe.config.model)
+    model.train().to(device=device).to(memory_format=_memory_format(settings))
+    dtype = chosen_dtype(settings.amp, device)
+    autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=settings.amp)
+    try:
+        step, held = training_step(recipe, model, images, device, autocast)
+        found["train_peak_memory_mb"] = training_peak_memory_mb(step, device, held)
+    except RuntimeError as error:  # memory may end nonetheless
+        found["train_memory_note"] = str(error).strip().splitlines()[0]
+    return found
 
 
 def _is_detector(recipe: Recipe) -> bool:
     return recipe.identity.method in DETECTION_METHODS
+
+
+def _memory_format(settings: CostSettings) -> torch.memory_format:
+    return torch.channels_last if settings.channels_last else torch.contiguous_format
 
 
 def _model(recipe: Recipe, settings: CostSettings, device: torch.device) -> nn.Module:
@@ -161,26 +272,8 @@ def _model(recipe: Recipe, settings: CostSettings, device: torch.device) -> nn.M
         model: nn.Module = (
             build_detector(recipe.config.model) if _is_detector(recipe) else MODELS.build(recipe.config.model)
         )
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    model.eval().to(device=device).to(memory_format=memory_format)
+    model.eval().to(device=device).to(memory_format=_memory_format(settings))
     return model
-
-
-def _run_and_inputs(
-    recipe: Recipe, model: nn.Module, settings: CostSettings, shape: tuple[int, int], device: torch.device
-) -> tuple[Callable[[], object], list[Tensor]]:
-    """What is measured, and the tensors that it takes."""
-    autocast = partial(torch.autocast, device.type, dtype=_dtype(settings, device), enabled=settings.amp)
-    if _is_detector(recipe):
-        images = random_images(shape, settings.batch_size, device)
-        with torch.inference_mode(), autocast(), DefaultScope.overwrite_default_scope(recipe.config.default_scope):
-            step = detection_step(model, images)
-        return _under(autocast, step), images
-    width, height = shape
-    inputs = torch.randn(settings.batch_size, 3, height, width, generator=torch.Generator().manual_seed(0))
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    inputs = inputs.to(device=device, memory_format=memory_format)
-    return _under(autocast, partial(model, inputs, mode="tensor")), [inputs]
 
 
 def _under(autocast: Callable[[], Any], run: Callable[[], object]) -> Callable[[], object]:

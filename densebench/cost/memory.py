@@ -1,4 +1,4 @@
-"""Peak memory of an inference, in MB of 2**20 bytes (MiB), as published tables count it."""
+"""Peak memory of an inference or a training step, in MB of 2**20 bytes (MiB), as published tables count it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def peak_memory_mb(run: Callable[[], object], device: torch.device, held: Iterab
             synchronize(device)
             return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
         return (storage_bytes(held) + allocated_peak_bytes(run)) / BYTES_PER_MB
+
+
+def training_peak_memory_mb(step: Callable[[], object], device: torch.device, held: Iterable[Tensor]) -> float:
+    """The same of a training step, with gradients; `held` has parameters, buffers, optimizer states and inputs."""
+    if device.type == "cuda":
+        step()
+        synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        synchronize(device)
+        return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
+    return (storage_bytes(held) + allocated_peak_bytes(step)) / BYTES_PER_MB
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:

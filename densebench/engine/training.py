@@ -124,7 +124,9 @@ def announce(recipe: Recipe, screen: Console) -> None:
 
 
 def dry_run(options: RunOptions) -> None:
-    """Print the schedule, the load report and the learning rate of every layer; train and write nothing.
+    """Print the schedule, what it will cost, the load report and the learning rate of every layer; write nothing.
+
+    The time comes from a few steps on random images.
 
     Raises:
         DensebenchError: as `train`.
@@ -132,6 +134,7 @@ def dry_run(options: RunOptions) -> None:
     screen = console()
     with captured_imports():
         import densebench.registration  # noqa: F401
+        from densebench.cost.schedule_cost import predicted_memory_line, predicted_time_line
         from densebench.engine.hooks import load_starting_weights
         from densebench.engine.layer_decay import parameter_settings
     from mmengine.registry import MODELS
@@ -143,6 +146,10 @@ def dry_run(options: RunOptions) -> None:
         f"Schedule: {optimizer.type}, lr {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}; "
         f"{describe(schedule)}"
     )
+    with captured_imports():
+        costs = (predicted_memory_line(recipe, options.amp), predicted_time_line(recipe, options.amp))
+    for line in costs:
+        screen.print(line)
     with building(recipe.config.default_scope), captured_imports():
         model = MODELS.build(recipe.config.model)
     if recipe.starting_weights.name != "none":

@@ -13,10 +13,11 @@ import torch
 
 from densebench import provenance
 from densebench.cost.benchmark import benchmark
+from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings
 from densebench.errors import DensebenchError
 from densebench.leaderboard.records import read_records
-from densebench.recipe import RunOptions
+from densebench.recipe import RunOptions, resolve
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")
@@ -83,7 +84,33 @@ def test_latency_and_memory_end_to_end(tmp_path: Path) -> None:
     assert (latency["batch_size"], latency["input"]) == (2, [128, 64])
     assert latency["p5"] <= latency["median"] <= latency["p95"]
     assert cost["fps"] == pytest.approx(2000 / latency["median"])
-    assert cost["peak_memory_mb"] > 13.8 * 4 * 1e6 / 2**20  # the weights alone
+    weights_mb = 13.8 * 4 * 1e6 / 2**20
+    assert cost["peak_memory_mb"] > weights_mb
+    assert cost["train_peak_memory_mb"] > 4 * weights_mb  # with gradients and two states
+    assert (cost["train_batch_size"], cost["train_memory_note"]) == (2, None)
+    assert set(latency["parts"]) == {"data", "backbone", "head", "post_processing"}
+    assert latency["end_to_end"]["median"] > 0
+
+
+def test_a_prediction_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = CostSettings(only=("memory",), estimate=True, amp=True)
+    benchmark(RunOptions(DEMO, work_dir=str(tmp_path)), settings, ["tool"])
+    cost = only_record(tmp_path).cost
+    found = cost["train_memory_estimate"]
+    assert (cost["peak_memory_mb"], cost["train_peak_memory_mb"], cost["device"]) == (None, None, None)
+    assert (found["images"], found["input"], found["amp"]) == (2, [512, 512], True)
+    assert 1000 < found["peak_mb"] < found["several_gpus_mb"] < 5000
+    assert "training, predicted" in capsys.readouterr().out
+
+
+def test_a_grid_has_a_row_for_each_combination_and_says_what_it_left_out() -> None:
+    recipe = resolve(RunOptions(DEMO, mini=True, pretrained="none"), with_data=False)
+    seconds = iter([0.0, 0.0, *[1e9] * 20])
+    rows = measure_grid(recipe, CostSettings(shape=(64, 64), device="cpu"), 60.0, clock=lambda: next(seconds))
+    assert len({(row["dtype"], row["memory_format"], row["compile"]) for row in rows}) == 8
+    assert [row["note"] is None for row in rows] == [True] + [False] * 7
+    assert all((row["fps"] is None) == (row["note"] is not None) for row in rows)
+    assert "not begun after 60 s" in rows[-1]["note"]
 
 
 def test_another_backbone_has_no_label_of_pretraining(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

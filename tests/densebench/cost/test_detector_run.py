@@ -1,5 +1,7 @@
 """A detector's whole test step, measured with random weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -54,3 +56,24 @@ def test_latency_and_memory_of_a_batch(recipe: Recipe) -> None:
     assert large["latency_ms"]["input"] == [96, 64] and large["latency_ms"]["batch_size"] == 3
     assert large["fps"] == pytest.approx(3000 / large["latency_ms"]["median"])
     assert large["peak_memory_mb"] > small["peak_memory_mb"] > 0
+
+
+def test_all_views_of_the_multi_scale_pass_are_timed(recipe: Recipe) -> None:
+    protocol = LatencyProtocol(window=1, max_warmup_runs=1, min_runs=1, max_runs=1)
+    description = {**recipe.description, "test_ms": {"scales": ((96, 48), (96, 64)), "flip": True}}
+    settings = CostSettings(("latency",), (96, 64), device="cpu", multi_scale=True, latency=protocol)
+    latency = measure(replace(recipe, description=description), settings)["latency_ms"]
+    assert latency["multi_scale"]["views"] == 4
+    assert latency["multi_scale"]["median"] > latency["median"]
+    assert set(latency["parts"]) == {"data", "backbone", "neck", "head", "post_processing"}
+
+
+def test_segmentors_too() -> None:
+    options = RunOptions("upernet_convnext_t_ade20k", backbone="timm/resnet18", mini=True, pretrained="none")
+    protocol = LatencyProtocol(window=1, max_warmup_runs=1, min_runs=1, max_runs=1)
+    resolved = resolve(options, protocol="test-ms", with_data=False)
+    description = {**resolved.description, "test_ms": {"ratios": (0.5, 1.0), "flip": True}}
+    settings = CostSettings(("latency",), (64, 64), device="cpu", multi_scale=True, latency=protocol)
+    latency = measure(replace(resolved, description=description), settings)["latency_ms"]
+    assert latency["multi_scale"]["views"] == 4
+    assert latency["end_to_end"]["median"] > 0

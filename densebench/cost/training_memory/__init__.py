@@ -1,0 +1,1 @@
+"""The peak memory of a training step on a GPU, predicted without one."""
