@@ -34,9 +34,9 @@ def test_parts_are_timed_where_their_time_is_spent() -> None:
 
     parts = measure_parts(run, model, CPU, runs=3, max_seconds=1.0)
     assert set(parts) == {"data", "backbone", "head", "post_processing"}
-    assert parts["backbone"] == pytest.approx(40, abs=8)
-    assert parts["head"] == pytest.approx(10, abs=5)
-    assert parts["post_processing"] == pytest.approx(30, abs=8)
+    # Nothing sleeps shorter than it was told; how much longer, a busy machine decides.
+    assert parts["backbone"] > 39 and parts["head"] > 9 and parts["post_processing"] > 29
+    assert parts["data"] < 9
 
 
 def test_models_are_left_as_they_were() -> None:
