@@ -85,7 +85,7 @@ class StreamingMultiScaleTest(BaseTTAModel):
         return torch.cat(bands)
 
     def _classes(self, values: Tensor, is_probability: bool) -> Tensor:
-        """(rows, W, channels) scores or mean probabilities -> (rows, W); a head of one channel tells classes 0 and 1."""
+        """(rows, W, channels) scores or mean probabilities -> (rows, W); one channel tells class 1 from class 0."""
         if values.shape[2] > 1:
             return values.argmax(dim=2)
         probability = values if is_probability else values.sigmoid()
