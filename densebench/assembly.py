@@ -58,7 +58,7 @@ def assemble(
         "work_dir": str(work_dir),
     }
     if dataset is None:
-        return Config(resolved)
+        return Config(resolved, format_python_code=False)
 
     train_loop = schedule.train_loop(description["schedule"], description["val_interval"], batch.accumulation)
     log_interval = _log_interval(train_loop.get("max_iters"))
@@ -136,7 +136,7 @@ def assemble(
     multi_scale_test = task.multi_scale_test(protocol)
     if multi_scale_test is not None:
         resolved["tta_model"] = multi_scale_test
-    return Config(resolved)
+    return Config(resolved, format_python_code=False)
 
 
 def _without_sync_bn(node: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from densebench.errors import DensebenchError, original_text
 # Wherever a run writes, and it writes in many places: no space, no quota, a file larger than allowed.
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+# How OpenMP's threads wait for each other is read when torch is imported, which `main` does. By default they spin,
+# between the many short products of a test as well, and take the processor from loaders and from other programs.
+WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
+
 if TYPE_CHECKING:
     from densebench.recipe import RunOptions
 
@@ -22,6 +27,8 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
     """Parse, run, and exit: 0 on success, 1 after a reported failure, 2 on a usage error (argparse)."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     arguments = parser.parse_args()
+    if not WAITING.intersection(os.environ):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
     try:
         main(arguments)
     except DensebenchError as error:

@@ -14,6 +14,7 @@ from densebench.building import building
 from densebench.data.dataset import require_labelled_pixels
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
 from densebench.engine.resuming import Start, find_start
+from densebench.engine.time_share import TimeShareHook, tell_time
 from densebench.engine.work_dir import remove_partial_files
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
@@ -37,7 +38,7 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
     Raises:
         DensebenchError: anything in the recipe, the data, the weights or the work dir that does not fit.
     """
-    screen = console()
+    screen, timing = console(), TimeShareHook()
     with captured_imports() as notices:
         import densebench.registration  # noqa: F401
         from densebench.engine.runner import SafeRunner
@@ -69,7 +70,9 @@ def train(options: RunOptions, resume: bool = False, launcher: str = "none") -> 
         recipe.config.dump(recipe.work_dir / CONFIG_FILE)
     interval = recipe.config.default_hooks.logger.interval
     runner.register_hook(ProgressHook(screen, interval, "iterations", task_of(recipe.identity.method).result_line))
+    runner.register_hook(timing)
     runner.train()
+    tell_time(timing.spent(), screen, runner.logger)
     checkpoint = written_checkpoint(runner, recipe.work_dir) or (start.file if start is not None else None)
     screen.print(f"Checkpoint: {checkpoint or 'none was saved'}")
     return TrainingResult(recipe.work_dir, checkpoint)

@@ -58,7 +58,10 @@ class StreamingMultiScaleTest(BaseTTAModel):
     def _prediction(self, views: list[tuple[Tensor, Any]]) -> Tensor:
         """Views of one image -> its classes, (H, W)."""
         if len(views) == 1:
-            return _classes(self._scores(*views[0]))
+            scores = self._scores(*views[0])
+            step = scores.rows_at_once
+            blocks = (scores.block(row, row + step) for row in range(0, len(scores.rows), step))
+            return torch.cat([self._classes(block, is_probability=False) for block in blocks])
         height, width = views[0][1].ori_shape
         row_bytes = width * self.module.num_classes * BYTES_PER_NUMBER
         # Half of what is allowed goes to the sum, half to scores that are kept from band to band.
@@ -78,8 +81,15 @@ class StreamingMultiScaleTest(BaseTTAModel):
                     total = scores.maps.new_zeros(last - first, width, scores.maps.shape[2])
                 _add_probabilities(total, scores, first)
             assert total is not None
-            bands.append(total.argmax(dim=2))
+            bands.append(self._classes(total.div_(len(views)), is_probability=True))
         return torch.cat(bands)
+
+    def _classes(self, values: Tensor, is_probability: bool) -> Tensor:
+        """(rows, W, channels) scores or mean probabilities -> (rows, W); one channel tells class 1 from class 0."""
+        if values.shape[2] > 1:
+            return values.argmax(dim=2)
+        probability = values if is_probability else values.sigmoid()
+        return (probability[:, :, 0] > self.module.decode_head.threshold).long()
 
     def _scores(self, image: Tensor, sample: Any) -> ViewScores:
         data = self.module.data_preprocessor({"inputs": [image], "data_samples": [sample]}, False)
@@ -87,13 +97,8 @@ class StreamingMultiScaleTest(BaseTTAModel):
 
 
 def _add_probabilities(total: Tensor, scores: ViewScores, first: int) -> None:
-    """Add a view's probabilities to the sum (rows, W, classes) that begins with the image's row `first`."""
+    """Add a view's probabilities to the sum (rows, W, channels) that begins with the image's row `first`."""
     for start in range(0, len(total), scores.rows_at_once):
         part = total[start : start + scores.rows_at_once]
-        part += scores.block(first + start, first + start + len(part)).softmax(dim=2)
-
-
-def _classes(scores: ViewScores) -> Tensor:
-    """(H, W)."""
-    step = scores.rows_at_once
-    return torch.cat([scores.block(row, row + step).argmax(dim=2) for row in range(0, len(scores.rows), step)])
+        block = scores.block(first + start, first + start + len(part))
+        part += block.softmax(dim=2) if block.shape[2] > 1 else block.sigmoid()

@@ -33,6 +33,7 @@ from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.amp import amp_dtype, low_precision
 from densebench.engine.console import ProgressHook, captured_imports, console, quiet_logger
+from densebench.engine.time_share import TimeShareHook, tell_time
 from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_model
@@ -73,7 +74,7 @@ def test(
         DensebenchError: no checkpoint, one of another architecture, or anything in recipe or data that does not fit.
     """
     kind = "test-ms" if multi_scale else "test-ss"
-    screen = console()
+    screen, timing = console(), TimeShareHook()
     with captured_imports() as notices:
         import densebench.registration  # noqa: F401
         from densebench.engine.runner import SafeRunner
@@ -113,6 +114,7 @@ def test(
     cost = RunCostHook()
     runner.register_hook(ProgressHook(screen, interval=1, unit="images", result_line=task.result_line))
     runner.register_hook(cost)
+    runner.register_hook(timing)
     if out_dir is not None or show_dir is not None:
         runner.register_hook(task.prediction_files(out_dir, show_dir, dataset.layout))
     with precision(unwrapped(runner), options.amp):
@@ -121,6 +123,7 @@ def test(
         return TestResult(metrics, Path())
 
     path = new_record_path(work_dir, kind)
+    spent = timing.spent()
     per_image = runner.test_evaluator.metrics[0].per_image
     write_per_image(
         path.with_suffix(".npz"), per_image, dataset.root, runner.test_dataloader.dataset.metainfo["classes"]
@@ -143,7 +146,12 @@ def test(
             },
             "metrics": recorded_metrics(metrics),
             "per_image": path.with_suffix(".npz").name,
-            "cost": {**model_cost(recipe), **cost.measured(options.amp), "merged": merged},
+            "cost": {
+                **model_cost(recipe),
+                **cost.measured(options.amp),
+                "merged": merged,
+                "time_share": spent.shares(),
+            },
             "provenance": provenance.collect(
                 recipe.config.pretty_text,
                 command,
@@ -160,6 +168,7 @@ def test(
         path,
     )
     screen.print(task.result_line(metrics))
+    tell_time(spent, screen, runner.logger)
     screen.print(f"Record: {path}")
     return TestResult(metrics, path)
 

@@ -89,6 +89,8 @@ def test_testing_writes_a_whole_record(
     assert record.provenance["weights_matched_percent"] == 100
     assert record.provenance["starting_weights_matched_percent"] == 87.5
     assert record.cost["flops_g"] > 0 and record.cost["fps"] > 0
+    assert {"model", "data", "evaluation"} <= set(record.cost["time_share"])
+    assert any(line.startswith("Time: ") and "model" in line for line in result.stdout.splitlines())
 
     # The printed mIoU is that of the record's per-image parts.
     with np.load(record.per_image) as parts:

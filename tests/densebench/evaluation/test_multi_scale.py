@@ -1,5 +1,6 @@
 """The running sum over views predicts what mmseg's own loop over all views predicts."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
 import densebench.registration  # noqa: F401
+from densebench.engine.amp import low_precision
 from densebench.errors import DensebenchError
 from densebench.evaluation import view_scores
 from densebench.recipe import RunOptions, resolve
@@ -69,6 +71,56 @@ def test_one_view_equals_mmseg(tiny_recipe: object, mode: str, monkeypatch: pyte
             (found,), (expected,) = streaming(module).test_step(batch), module.test_step(batch)
         assert agreement(found.pred_sem_seg.data, expected.pred_sem_seg.data) > 0.9999
         assert found.img_path == expected.img_path
+
+
+@pytest.mark.parametrize("protocol", ["test-ss", "test-ms"])
+def test_a_head_of_one_channel_tells_two_classes(tiny_recipe: object, protocol: str) -> None:
+    module, batches = model_and_batches(tiny_recipe, protocol, "whole")
+    head = module.decode_head
+    head.conv_seg = torch.nn.Conv2d(head.channels, 1, 1)
+    torch.nn.init.normal_(head.conv_seg.weight, std=3.0)
+    head.out_channels = module.out_channels = 1
+    head.threshold = 0.4
+    batch = next(batches)
+    inputs, samples = batch["inputs"], batch["data_samples"]
+    views = [(inputs, samples)] if protocol == "test-ss" else zip(inputs, samples, strict=True)
+    with torch.no_grad():
+        (found,) = streaming(module).test_step(copy.deepcopy(batch))
+        # What mmseg calls seg_logits has been through the sigmoid here; its SegTTAModel applies a second one.
+        outputs = [module.test_step({"inputs": view, "data_samples": sample})[0] for view, sample in views]
+    expected = torch.stack([output.seg_logits.data for output in outputs]).mean(0) > 0.4
+    classes = found.pred_sem_seg.data
+    assert classes.unique().tolist() == [0, 1]
+    assert (classes == expected).float().mean() > 0.9999
+
+
+def test_one_ratio_without_flip_is_the_single_view(tiny_recipe: object) -> None:
+    overrides = {"test_ms.ratios": [1.0], "test_ms.flip": False}
+    config = resolve(RunOptions(str(tiny_recipe), mini=True, cfg_options=overrides), protocol="test-ms").config
+    module, batches = model_and_batches(tiny_recipe, "test-ss", "whole")
+    single = next(batches)
+    (batch, *_) = Runner.build_dataloader(config.test_dataloader)
+    with torch.no_grad():
+        (found,), (expected,) = streaming(module).test_step(batch), streaming(module).test_step(single)
+    assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
+
+
+@pytest.mark.parametrize("protocol", ["test-ss", "test-ms"])
+def test_low_precision_reaches_the_network_and_changes_little(tiny_recipe: object, protocol: str) -> None:
+    module, batches = model_and_batches(tiny_recipe, protocol, "whole")
+    precisions = set()
+    layers = (module.decode_head.conv_seg, *(m for m in module.backbone.modules() if isinstance(m, torch.nn.Linear)))
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, output: precisions.add(output.dtype))
+    batch = next(batches)
+    with torch.no_grad():
+        (expected,) = streaming(module).test_step(copy.deepcopy(batch))
+        assert precisions == {torch.float32}
+        precisions.clear()
+        with low_precision(module, torch.bfloat16):
+            (found,) = streaming(module).test_step(batch)
+    assert precisions == {torch.bfloat16}
+    assert agreement(found.pred_sem_seg.data, expected.pred_sem_seg.data) > 0.95
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -15,6 +15,7 @@ from torch import nn
 from densebench import mmcv_ops
 from densebench.cost.memory import allocated_peak_bytes
 from densebench.data.detection_pipelines import test_pipeline as pipeline_of
+from densebench.engine.amp import low_precision
 from densebench.errors import DensebenchError
 
 mmcv_ops.install()
@@ -22,7 +23,7 @@ mmcv_ops.install()
 from mmcv.ops import batched_nms  # noqa: E402
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
-from mmdet.structures.bbox import bbox2roi, bbox_mapping, bbox_mapping_back  # noqa: E402
+from mmdet.structures.bbox import bbox2roi, bbox_mapping, bbox_mapping_back, bbox_overlaps  # noqa: E402
 
 import densebench.registration_detection  # noqa: E402, F401
 from densebench.evaluation.multi_scale_detection import (  # noqa: E402
@@ -99,6 +100,28 @@ def test_a_single_view_gives_the_single_scale_result(kind: str, nms: dict[str, A
                 assert one.masks.shape == (len(one), *image.shape[:2])
                 # Neither empty nor all of the box.
                 assert 0.1 < one.masks.sum() / areas(one.bboxes).sum() < 0.9
+
+
+@pytest.mark.parametrize("protocol", ["single", "multi"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_low_precision_runs_and_leaves_the_median_box_in_place(kind: str, protocol: str) -> None:
+    model = build(kind)
+    images = [image_of(96, 160)]
+
+    def test_once() -> Any:
+        if protocol == "single":
+            return single_scale(model, images, (160, 96))[0]
+        return multi_scale(model, images, (160, 96), (211, 127), flip=True)[0]
+
+    expected = test_once()
+    with low_precision(model, torch.bfloat16):
+        found = test_once()
+    assert found.bboxes.dtype == found.scores.dtype == torch.float32
+    assert not torch.equal(found.scores, expected.scores)  # it did run in low precision
+    overlaps = bbox_overlaps(expected.bboxes, found.bboxes) * (expected.labels[:, None] == found.labels)
+    # Random weights score boxes nearly alike: up to a third of those that pass suppression and the cut are others.
+    # So this bounds how far a box moves, and not how many there are in both.
+    assert overlaps.max(dim=1).values.median() > 0.9
 
 
 def areas(boxes: torch.Tensor) -> torch.Tensor:
