@@ -1,6 +1,6 @@
 """COCO's evaluation and mask pasting against mmdet's, both sides in one run: medians, memory, equal results.
 
-    python tests/perf/coco.py [--images 5000] [--detections 500000] [--repeats 3]
+    python -m tests.perf.coco [--images 5000] [--detections 500000] [--repeats 3]
 
 Prints the table of docs/performance.md. The full size takes mmdet a minute or two a repeat.
 """

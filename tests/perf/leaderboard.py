@@ -1,6 +1,6 @@
 """How long the leaderboard's intervals take: a segmentor's and a detector's test, 1,000 resamples each.
 
-    NUMBA_NUM_THREADS=2 python tests/perf/leaderboard.py [--images 5000] [--detections 500000]
+    NUMBA_NUM_THREADS=2 python -m tests.perf.leaderboard [--images 5000] [--detections 500000]
 
 Compiled code is loaded before the clock starts.
 """

@@ -1,6 +1,6 @@
 """Predicted memory of training steps beside the published: the table of docs/cost.md, and how well it fits.
 
-    python tests/perf/memory_estimate.py
+    python -m tests.perf.memory_estimate
 
 Takes some three minutes on one core. The correction of the estimate is fitted on every second row and tested on the
 others, both ways.
