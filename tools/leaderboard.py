@@ -29,19 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="folders to search for records, however deep they lie (default: work_dirs)",
     )
     parser.add_argument("--published", action="store_true", help="show published results beside the measured ones")
-    parser.add_argument(
-        "--compare",
-        metavar=("A", "B"),
-        nargs=2,
-        help="print what sets two experiments apart on the same images, and write nothing",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="D",
-        type=Path,
-        default=Path("work_dirs/leaderboard"),
-        help="folder of the files to write (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("--compare", metavar=("A", "B"), nargs=2, help="print what sets two experiments apart, and write nothing")
+    out = Path("work_dirs/leaderboard")
+    add("--out", metavar="D", type=Path, default=out, help="folder of the files to write (default: %(default)s)")
     parser.add_argument(
         "--format",
         metavar="F,...",

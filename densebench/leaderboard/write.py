@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from densebench.leaderboard.latex import latex
 from densebench.leaderboard.markdown import markdown
 from densebench.leaderboard.page import render_page
 from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import Problem, read_records
+from densebench.leaderboard.records import Problem, Record, read_records
 from densebench.leaderboard.table import build_tables
 from densebench.whole_files import written_whole
+
+# Per-image parts of more than this are those of many detections.
+LONG_BYTES = 10_000_000
 
 FILE_NAMES = {"html": "index.html", "md": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
 FIGURE_FORMATS = ("pdf", "png")
@@ -39,6 +43,7 @@ def write_leaderboard(
     records, problems = read_records(work_dirs)
     if not records and not with_published:
         raise DensebenchError(_nothing_found(work_dirs, problems))
+    _announce_long(records)
     leaderboard = build_tables(records, published_results() if with_published else ())
     tables, problems = leaderboard.tables, [*problems, *leaderboard.problems]
     texts = {
@@ -63,6 +68,13 @@ def write_leaderboard(
         raise DensebenchError(f"The leaderboard cannot be written to {out}: {error.strerror}.") from error
     ours = [table for table in tables if table.is_measured]
     return Written(tuple(paths), markdown(ours or tables, problems), tuple(problems))
+
+
+def _announce_long(records: Sequence[Record]) -> None:
+    """Say what takes so long, where it does: COCO's resamples take seconds to a minute a record."""
+    sizes = [record.per_image.stat().st_size for record in records if record.per_image is not None]
+    if sum(sizes) > LONG_BYTES:
+        print(f"Resampling the test images of {len(sizes)} records for their intervals ...", file=sys.stderr)
 
 
 def _nothing_found(work_dirs: Sequence[Path], problems: Sequence[Problem]) -> str:

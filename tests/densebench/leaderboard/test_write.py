@@ -74,3 +74,12 @@ def test_figures_for_a_paper(save, tmp_path):
     paths = write(tmp_path, ["pdf", "png"]).paths
     assert sorted(path.name for path in paths) == ["01-ade20k-flops_g.pdf", "01-ade20k-flops_g.png"]
     assert {path.read_bytes()[:4] for path in paths} == {b"%PDF", b"\x89PNG"}
+
+
+def test_a_long_wait_is_announced(save, tmp_path, monkeypatch, capsys):
+    save(parts={"images": ["a"], "classes": ["b"]})
+    write(tmp_path)
+    assert "Resampling" not in capsys.readouterr().err
+    monkeypatch.setattr("densebench.leaderboard.write.LONG_BYTES", 10)
+    write(tmp_path)
+    assert "Resampling the test images of 1 records" in capsys.readouterr().err
