@@ -32,6 +32,8 @@ NUMERIC_NAMES = (
 
 # Of a level's norm. One rounding to bfloat16 is up to 0.004; with statistics of two batches ResNet-50 has 0.064.
 BFLOAT16_ERROR = 0.08
+# Untrained ResNets add to it from layer to layer, at the last level up to 0.11 in 101 and 0.17 in 152 layers.
+DEEP_BFLOAT16_ERRORS = {"resnet101": 0.15, "resnet152": 0.25}
 
 
 def on_meta(name: str, **arguments: object) -> nn.Module:
@@ -139,7 +141,7 @@ def check_state_pickling_and_precision(backbone: nn.Module, name: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = backbone(image)
     errors = [(level.float() - exact).norm() / exact.norm() for level, exact in zip(rounded, expected, strict=True)]
-    assert max(errors) < BFLOAT16_ERROR
+    assert max(errors) < DEEP_BFLOAT16_ERRORS.get(name, BFLOAT16_ERROR)
 
 
 def copy_tables(source: nn.Module, target: nn.Module) -> None:
