@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from densebench import mmcv_ops
 
 # Before mmdet is imported: it loads mmcv's operators.
 mmcv_ops.install()
-
-# mmdet's FCOS calls torch.meshgrid without its `indexing`, of which torch warns once a process.
-warnings.filterwarnings("ignore", message="torch.meshgrid")
 
 import mmdet.models  # noqa: E402
 

@@ -110,6 +110,8 @@ def console() -> Console:
 
 def quiet_logger(logger: MMLogger) -> None:
     """Keep all but warnings of the toolboxes off the console; the log file keeps everything."""
+    # mmdet's FCOS calls torch.meshgrid without its `indexing`, of which torch warns once a process.
+    warnings.filterwarnings("ignore", message="torch.meshgrid")
     for handler in logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)
