@@ -18,6 +18,10 @@ from rich.text import Text
 
 from densebench.engine.distributed import is_main_process
 
+# Of the toolboxes' own code, which no user can change: FCOS's call of torch.meshgrid, and resizing with align_corners
+# to sizes that are no whole multiples.
+HARMLESS_WARNINGS = ("torch.meshgrid", "When align_corners=True")
+
 
 class RateColumn(ProgressColumn):
     """Steps per second, or seconds per step where that reads better."""
@@ -110,8 +114,8 @@ def console() -> Console:
 
 def quiet_logger(logger: MMLogger) -> None:
     """Keep all but warnings of the toolboxes off the console; the log file keeps everything."""
-    # mmdet's FCOS calls torch.meshgrid without its `indexing`, of which torch warns once a process.
-    warnings.filterwarnings("ignore", message="torch.meshgrid")
+    for harmless in HARMLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=harmless)
     for handler in logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)

@@ -55,6 +55,7 @@ def trains_on_the_miniature(name: str, tmp_path: Path, record_property: Callable
     record_property("memory_gib", round(memory_gib, 2))
     text = output.read_text()
     assert os.waitstatus_to_exitcode(status) == 0, text
+    assert "warning" not in text.lower(), text
     assert "loss nan" not in text and "validation: " in text, text
     (tmp_path / "iter_1.pth").unlink()  # half a gigabyte each
     assert memory_gib < MAX_MEMORY_GIB
