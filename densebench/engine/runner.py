@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from densebench.errors import DensebenchError
 
 class SafeRunner(Runner):
     """Reads checkpoints through `densebench.checkpoint`, never unpickling; writes them to a temporary name first."""
+
+    def __init__(self, *arguments: Any, experiment_name: str | None = None, **options: Any) -> None:
+        # mmengine names a run by the second in which it began, and hangs scope, log and messages on that name: of two
+        # in one second the later would look for its parts in the toolbox of the earlier.
+        super().__init__(*arguments, experiment_name=experiment_name or secrets.token_hex(4), **options)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> SafeRunner:

@@ -1,0 +1,36 @@
+"""The runner's own name, on which mmengine hangs scope, log and messages."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor
+
+import densebench.registration_detection  # noqa: F401
+from densebench.engine.runner import SafeRunner
+
+
+@MODELS.register_module()
+class OneNumber(BaseModel):
+    """A model without data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs: Tensor, data_samples: object = None, mode: str = "tensor") -> Tensor:
+        return self.number
+
+
+def test_runs_of_one_second_keep_to_their_own_scopes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runner, "timestamp", property(lambda self: "20260101_000000"))
+    monkeypatch.setattr("time.strftime", lambda *_: "20260101_000000")
+    config = {"model": {"type": "OneNumber"}, "work_dir": str(tmp_path), "cfg": {}}
+    for scope in ("mmseg", "mmdet"):
+        SafeRunner.from_cfg(Config({**config, "default_scope": scope}))
+        current = DefaultScope.get_current_instance()
+        assert current is not None and current.scope_name == scope
