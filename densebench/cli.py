@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -45,6 +46,20 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         sys.exit(130)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """End one of several processes that have written all and parted.
+
+    Threads of torch's communication may still abort a process while the interpreter is taken down, and torchrun then
+    reports a failed run.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def positive(text: str) -> int:
