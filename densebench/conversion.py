@@ -30,6 +30,7 @@ from densebench.key_layouts import (
 )
 from densebench.meta_device import build_on_meta
 from densebench.starting_weights import file_sha256
+from densebench.whole_files import written_whole
 
 SUFFIX = ".safetensors"
 HEADS = ("decode_head.", "auxiliary_head.", "neck.", "rpn_head.", "roi_head.", "bbox_head.")
@@ -137,15 +138,10 @@ def _state_of(name: str) -> StateDict:
 
 
 def _write(state: StateDict, header: dict[str, str], destination: Path) -> None:
-    """Under a temporary name first, so that no half file is taken for a whole one."""
-    partial = destination.with_name(f".{destination.name}.partial")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        # Tensors may share their memory, or be views; safetensors takes neither.
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, partial, metadata=header)
-        partial.replace(destination)
+        with written_whole(destination) as temporary:
+            # Tensors may share their memory, or be views; safetensors takes neither.
+            save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata=header)
     except (OSError, SafetensorError) as error:
         raise DensebenchError(f"{destination} cannot be written: {error}") from error
-    finally:
-        if partial.exists():
-            partial.unlink()

@@ -49,15 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Measures, prints and writes; every field of `build_parser` is read."""
     from densebench.cost.benchmark import benchmark
     from densebench.cost.measure import CostSettings
-    from densebench.recipe import RunOptions
 
-    options = RunOptions(
-        config=arguments.config,
-        backbone=arguments.backbone,
-        mini=arguments.mini,
-        work_dir=arguments.work_dir,
-        cfg_options=cli.cfg_options(arguments.cfg_options),
-    )
     settings = CostSettings(
         only=arguments.only,
         shape=tuple(arguments.shape) if arguments.shape else None,
@@ -70,6 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
         estimate=arguments.estimate,
         merge=not arguments.no_merge,
     )
+    options = cli.run_options(arguments, amp=False)  # of training; the measurement has its own
     benchmark(options, settings, sys.argv, arguments.json, with_grid=arguments.grid)
 
 

@@ -14,8 +14,8 @@ from densebench.cost.detector_parts import detector_parts
 from densebench.cost.operator_counts import OperatorCounts, count_operators, summed
 from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
+from densebench.tasks import task_of
 
-DETECTION_METHODS = ("mask_rcnn", "cascade_mask_rcnn", "fcos")
 DETECTOR_SHAPE = (1280, 800)
 CITYSCAPES_SHAPE = (2048, 1024)
 ADE20K_SHAPES = {512: (2048, 512), 640: (2560, 640)}  # by the height of the crops
@@ -31,13 +31,18 @@ def published_shape(description: Mapping[str, Any], mini: bool = False) -> tuple
     width, height = description["test_ss"]["scale"]
     if mini:
         return width, height
-    if description["method"] in DETECTION_METHODS:
+    if is_detection(description["method"]):
         return DETECTOR_SHAPE
     if description["dataset"] == "cityscapes":
         return CITYSCAPES_SHAPE
     if description["dataset"] == "ade20k":
         return ADE20K_SHAPES.get(description["crop_size"][0], (width, height))
     return width, height
+
+
+def is_detection(method: str) -> bool:
+    """Whether a method is one of detectors."""
+    return task_of(method).name == "detection"
 
 
 def build_for_counting(config: Mapping[str, Any], plain: bool = True) -> nn.Module:
@@ -75,6 +80,21 @@ def computed_flops_g(config: Mapping[str, Any], shape: tuple[int, int]) -> float
         DensebenchError: as `build_for_counting` and `flops_by_part`.
     """
     return sum(flops_by_part(build_for_counting(config, plain=False), shape).values())
+
+
+def flops_entries(
+    config: Mapping[str, Any], model: nn.Module, shape: tuple[int, int], by_part: Mapping[str, float]
+) -> dict[str, Any]:
+    """The record's entries on multiply-adds; `model` comes from `build_for_counting`, `by_part` from counting it."""
+    total = sum(by_part.values())
+    # Only a head that computes less than its definition is worth building a second time.
+    has_other_way = any(hasattr(module, "plain") for module in model.modules())
+    return {
+        "flops_g": total,
+        "flops_g_computed": computed_flops_g(config, shape) if has_other_way else total,
+        "flops_input": list(shape),
+        "flops_by_part": by_part,
+    }
 
 
 def params_m(model: nn.Module) -> float:

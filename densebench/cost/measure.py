@@ -19,10 +19,10 @@ from densebench.cost import MEASUREMENTS
 from densebench.cost.compilation import compile_parts
 from densebench.cost.conditions import available_mb, chosen_device, chosen_dtype, clock_mhz, device_name
 from densebench.cost.count import (
-    DETECTION_METHODS,
     build_for_counting,
-    computed_flops_g,
     count_flops,
+    flops_entries,
+    is_detection,
     params_by_part,
     params_m,
     published_shape,
@@ -103,10 +103,7 @@ def _counted(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -> 
     if "flops" in settings.only:
         counts = count_flops(model, shape)
         counted |= {
-            "flops_g": sum(counts.by_part.values()),
-            "flops_g_computed": computed_flops_g(recipe.config.model, shape),
-            "flops_input": list(shape),
-            "flops_by_part": counts.by_part,
+            **flops_entries(recipe.config.model, model, shape, counts.by_part),
             "flops_outside": counts.outside_totals,
             "uncounted": list(counts.uncounted),
         }
@@ -177,7 +174,7 @@ class _Runs:
         dtype = chosen_dtype(settings.amp, device)
         self.autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=settings.amp)
         self.images = random_images(shape, settings.test_batch, device)
-        if _is_detector(recipe):
+        if is_detection(recipe.identity.method):
             scope = DefaultScope.overwrite_default_scope(recipe.config.default_scope)
             with torch.inference_mode(), self.autocast(), scope:
                 step = detection_step(model, self.images)
@@ -258,10 +255,6 @@ def _training_memory(recipe: Recipe, settings: CostSettings, device: torch.devic
     return found
 
 
-def _is_detector(recipe: Recipe) -> bool:
-    return recipe.identity.method in DETECTION_METHODS
-
-
 def _memory_format(settings: CostSettings) -> torch.memory_format:
     return torch.channels_last if settings.channels_last else torch.contiguous_format
 
@@ -270,7 +263,9 @@ def _model(recipe: Recipe, settings: CostSettings, device: torch.device) -> nn.M
     """The model in test mode with random weights."""
     with building(recipe.config.default_scope):
         model: nn.Module = (
-            build_detector(recipe.config.model) if _is_detector(recipe) else MODELS.build(recipe.config.model)
+            build_detector(recipe.config.model)
+            if is_detection(recipe.identity.method)
+            else MODELS.build(recipe.config.model)
         )
     model.eval().to(device=device).to(memory_format=_memory_format(settings))
     return model

@@ -22,14 +22,7 @@ def peak_memory_mb(run: Callable[[], object], device: torch.device, held: Iterab
     allocates past torch's allocator (oneDNN's, say) is not in it, and neither are the process's code and files.
     """
     with torch.inference_mode():
-        if device.type == "cuda":
-            run()
-            synchronize(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            run()
-            synchronize(device)
-            return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
-        return (storage_bytes(held) + allocated_peak_bytes(run)) / BYTES_PER_MB
+        return training_peak_memory_mb(run, device, held)
 
 
 def training_peak_memory_mb(step: Callable[[], object], device: torch.device, held: Iterable[Tensor]) -> float:

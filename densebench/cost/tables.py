@@ -8,14 +8,14 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from densebench.cost.count import DETECTION_METHODS
+from densebench.cost.count import is_detection
 
 
 def cost_table(record: Mapping[str, Any]) -> Table:
     """What a benchmark's record holds, one line a cost."""
     cost, protocol = record["cost"], record["protocol"]
     width, height = protocol["input"]
-    is_detector = record["method"] in DETECTION_METHODS
+    is_detector = is_detection(record["method"])
     title = f"{record['experiment']}: {record['method']} + {record['backbone']} at {width}x{height}"
     table = Table("cost", "value", "how", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     if cost["params_m"] is not None:

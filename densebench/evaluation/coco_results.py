@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from densebench.whole_files import written_whole
+
 Result = dict[str, Any]
 
 
@@ -23,9 +25,8 @@ def write_results(per_image: Mapping[str, Any], folder: Path) -> tuple[Path, ...
     files = []
     for kind, entries in results.items():
         file = folder / f"{kind}.json"
-        partial = file.with_name(f".{file.name}.part")
-        partial.write_text(json.dumps(entries), encoding="utf-8")
-        partial.replace(file)
+        with written_whole(file) as temporary:
+            temporary.write_text(json.dumps(entries), encoding="utf-8")
         files.append(file)
     return tuple(files)
 

@@ -27,7 +27,7 @@ from densebench.checkpoint import (
     state_dict_of,
     training_facts,
 )
-from densebench.cost.count import build_for_counting, computed_flops_g, flops_by_part, params_m, published_shape
+from densebench.cost.count import build_for_counting, flops_by_part, flops_entries, params_m, published_shape
 from densebench.cost.measure import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
@@ -42,6 +42,7 @@ from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
 from densebench.starting_weights import file_sha256
 from densebench.tasks import TASKS, task_of
+from densebench.whole_files import written_whole
 
 
 @dataclass(frozen=True)
@@ -200,15 +201,8 @@ def model_cost(recipe: Recipe) -> dict[str, Any]:
     shape = published_shape(recipe.description, recipe.identity.mini)
     with captured_imports():
         model = build_for_counting(recipe.config.model)
-        computed = computed_flops_g(recipe.config.model, shape)
-    by_part = flops_by_part(model, shape)
-    return {
-        "params_m": params_m(model),
-        "flops_g": sum(by_part.values()),
-        "flops_g_computed": computed,
-        "flops_input": list(shape),
-        "flops_by_part": by_part,
-    }
+        flops = flops_entries(recipe.config.model, model, shape, flops_by_part(model, shape))
+    return {"params_m": params_m(model), **flops}
 
 
 def load_into(runner: Runner, content: Mapping[str, Any], file: Path, allow_partial: bool) -> LoadReport:
@@ -244,20 +238,17 @@ def write_per_image(path: Path, per_image: Mapping[str, Any], root: Path, classe
 
     `images` are names relative to the data root, so that records of different machines pair up.
     """
-    temporary = path.with_name(f".{path.name}.part.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            temporary,
-            images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
-            classes=np.array(classes),
-            **{key: values for key, values in per_image.items() if key != "images"},
-        )
-        temporary.replace(path)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                images=np.array([Path(image).relative_to(root).as_posix() for image in per_image["images"]]),
+                classes=np.array(classes),
+                **{key: values for key, values in per_image.items() if key != "images"},
+            )
     except OSError as error:
         raise DensebenchError(f"{path} cannot be written ({error.strerror}); make room and test again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RunCostHook(Hook):

@@ -19,6 +19,7 @@ from typing import Any
 
 from densebench.errors import DensebenchError
 from densebench.leaderboard.schema import COST_KEYS, KINDS, PROVENANCE_KEYS, check_document, parsed_date
+from densebench.whole_files import written_whole
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,14 @@ def write_record(record: Mapping[str, Any], path: Path | str) -> None:
     except ValueError as error:
         raise DensebenchError(f"The record {path} was not written: {error}.") from error
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             raise DensebenchError(f"The record {path} exists already, and records are never rewritten.")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DensebenchError(f"The record {path} cannot be written: {_reason(error)}.") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 # Reading ------------------------------------------------------------------------------------------------------

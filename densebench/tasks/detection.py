@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from densebench.data.coco import annotation_file
-from densebench.data.dataset import Dataset
+from densebench.data.dataset import Dataset, needs_masks
 from densebench.data.detection_pipelines import padding_to, test_pipeline, train_pipeline
 from densebench.miniature import MINI_CROP, scaled, scaled_protocol
 from densebench.tasks.interface import Task
@@ -28,7 +28,7 @@ def fill_model(
     for head in heads_with_classes(model):
         head["num_classes"] = num_classes
     if description.get("jitter_size"):
-        padding = padding_to(description["jitter_size"], has_masks(description))
+        padding = padding_to(description["jitter_size"], needs_masks(description))
         model["data_preprocessor"]["batch_augments"] = [padding]
     return model
 
@@ -40,11 +40,6 @@ def heads_with_classes(model: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         stage for head in heads if head is not None for stage in (head if isinstance(head, list | tuple) else [head])
     ]
-
-
-def has_masks(description: Mapping[str, Any]) -> bool:
-    """Whether the recipe's detector predicts masks; one that does not needs none to train on."""
-    return description["model"].get("roi_head", {}).get("mask_head") is not None
 
 
 def evaluator(description: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
@@ -113,7 +108,7 @@ DETECTION = Task(
     ),
     visualizer="DetLocalVisualizer",
     fill_model=fill_model,
-    train_pipeline=lambda description, num_classes: train_pipeline(description, has_masks(description)),
+    train_pipeline=lambda description, num_classes: train_pipeline(description, needs_masks(description)),
     test_pipeline=lambda protocol, num_classes: test_pipeline(protocol),
     evaluator=evaluator,
     multi_scale_test=lambda protocol: {"type": "TwoPassMultiScaleDetection"} if protocol == "test-ms" else None,

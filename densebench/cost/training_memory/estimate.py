@@ -14,7 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from densebench.building import building
-from densebench.cost.count import DETECTION_METHODS, is_detector
+from densebench.cost.count import is_detection, is_detector
 from densebench.cost.memory import BYTES_PER_MB
 from densebench.cost.training_memory.cuda_operators import CudaOperators
 from densebench.cost.training_memory.live_storages import LiveStorages, rounded
@@ -133,7 +133,7 @@ def largest_training_batch(description: Mapping[str, Any]) -> tuple[int, int]:
 
     With crops (sides of 384 to 600, say) an upright image may meet a wide one: both are padded to the larger sides.
     """
-    if description["method"] not in DETECTION_METHODS:
+    if not is_detection(description["method"]):
         height, width = description["crop_size"]
         return width, height
     if description.get("jitter_size"):
