@@ -18,25 +18,15 @@ from densebench.data import mini
 from densebench.engine.amp import low_precision
 from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from tests.densebench.tiny_detector import TINY_MASK_RCNN
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "mask_rcnn_convnext_t_coco"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 TINY: dict[str, Any] = {
-    "model.backbone.depths": (1, 1, 1, 1),
-    "model.backbone.dims": (8, 12, 16, 24),
-    "model.neck.out_channels": 16,
-    "model.rpn_head.in_channels": 16,
-    "model.rpn_head.feat_channels": 16,
-    "model.roi_head.bbox_roi_extractor.out_channels": 16,
-    "model.roi_head.mask_roi_extractor.out_channels": 16,
-    "model.roi_head.bbox_head.in_channels": 16,
-    "model.roi_head.bbox_head.fc_out_channels": 32,
-    "model.roi_head.mask_head.in_channels": 16,
-    "model.roi_head.mask_head.conv_out_channels": 16,
+    **TINY_MASK_RCNN,
     # Untrained scores are about 1 / 81.
     "model.test_cfg.rcnn.score_thr": 0.001,
-    "model.test_cfg.rcnn.max_per_img": 10,
 }
 
 

@@ -15,24 +15,14 @@ from densebench.errors import DensebenchError
 from densebench.evaluation.testing import test as run_test
 from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from tests.densebench.tiny_detector import TINY_MASK_RCNN
 
 CONFIG = "mask_rcnn_convnext_t_folder"
 CATEGORIES = [{"id": 40, "name": "square"}, {"id": 7, "name": "bar"}]
 TINY = {
-    "model.backbone.depths": (1, 1, 1, 1),
-    "model.backbone.dims": (8, 12, 16, 24),
-    "model.neck.out_channels": 16,
-    "model.rpn_head.in_channels": 16,
-    "model.rpn_head.feat_channels": 16,
-    "model.roi_head.bbox_roi_extractor.out_channels": 16,
-    "model.roi_head.mask_roi_extractor.out_channels": 16,
-    "model.roi_head.bbox_head.in_channels": 16,
-    "model.roi_head.bbox_head.fc_out_channels": 32,
-    "model.roi_head.mask_head.in_channels": 16,
-    "model.roi_head.mask_head.conv_out_channels": 16,
+    **TINY_MASK_RCNN,
     "model.train_cfg.rcnn.sampler.num": 32,
     "model.test_cfg.rpn.max_per_img": 50,
-    "model.test_cfg.rcnn.max_per_img": 10,
 }
 
 

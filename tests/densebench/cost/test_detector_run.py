@@ -10,26 +10,12 @@ from densebench.cost.detector_run import build_detector, detection_step, random_
 from densebench.cost.latency import LatencyProtocol
 from densebench.cost.measure import CostSettings, measure
 from densebench.recipe import Recipe, RunOptions, resolve
-
-TINY = {
-    "model.backbone.depths": (1, 1, 1, 1),
-    "model.backbone.dims": (8, 12, 16, 24),
-    "model.neck.out_channels": 16,
-    "model.rpn_head.in_channels": 16,
-    "model.rpn_head.feat_channels": 16,
-    "model.roi_head.bbox_roi_extractor.out_channels": 16,
-    "model.roi_head.mask_roi_extractor.out_channels": 16,
-    "model.roi_head.bbox_head.in_channels": 16,
-    "model.roi_head.bbox_head.fc_out_channels": 32,
-    "model.roi_head.mask_head.in_channels": 16,
-    "model.roi_head.mask_head.conv_out_channels": 16,
-    "model.test_cfg.rcnn.max_per_img": 10,
-}
+from tests.densebench.tiny_detector import TINY_MASK_RCNN
 
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", cfg_options=TINY)
+    options = RunOptions("mask_rcnn_convnext_t_coco", mini=True, pretrained="none", cfg_options=TINY_MASK_RCNN)
     return resolve(options, with_data=False)
 
 
