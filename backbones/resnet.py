@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
 from backbones.layers.checkpointing import run_layers
@@ -63,6 +62,8 @@ class DenseResNet(PyramidBackbone):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
     ) -> None:
+        from timm.models.resnet import Bottleneck, ResNet  # here, because timm's models take a second to import
+
         super().__init__()
         self.depths = tuple(depths)
         self.norm_eval = norm_eval

@@ -15,8 +15,6 @@ from typing import Any
 import timm
 import torch
 from mmengine.registry import MODELS
-from timm.models import get_arch_pretrained_cfgs
-from timm.models._manipulate import group_with_matcher
 from torch import Tensor
 
 from backbones.layers.image_size import crop_to_image, pad_to_multiple
@@ -166,7 +164,7 @@ def _require_known(model_name: str) -> None:
             f"timm {timm.__version__} has no model '{model_name}'; "
             f"near matches: {', '.join('timm/' + name for name in near) or 'none'}."
         )
-    tags = [name.partition(".")[2] for name in get_arch_pretrained_cfgs(base)]
+    tags = [name.partition(".")[2] for name in timm.models.get_arch_pretrained_cfgs(base)]
     if tag and tag not in tags:
         raise UnknownBackboneError(
             f"timm {timm.__version__} has no weights '{tag}' of the model '{base}'; there are: "
@@ -260,6 +258,8 @@ def _groups(model: Any, coarse: bool) -> dict[str, int]:
     """The group of each parameter that timm's `group_matcher` places, from 0; empty where the model has no such."""
     if not hasattr(model, "group_matcher"):
         return {}
+    from timm.models._manipulate import group_with_matcher  # here, because timm's models take a second to import
+
     try:
         matcher = model.group_matcher(coarse=coarse)
     except AssertionError:  # RDNet: coarse groups "not implemented"

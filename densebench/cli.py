@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from densebench import lazy_packages
 from densebench.errors import DensebenchError, original_text
 
 # Wherever a run writes, and it writes in many places: no space, no quota, a file larger than allowed.
@@ -30,6 +31,7 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], No
     arguments = parser.parse_args()
     if not WAITING.intersection(os.environ):
         os.environ["OMP_WAIT_POLICY"] = "passive"
+    lazy_packages.install()
     try:
         main(arguments)
     except DensebenchError as error:

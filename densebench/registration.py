@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from densebench import mmcv_ops
+from densebench import lazy_packages, lazy_registries, mmcv_ops
 
-# Before mmdet and mmseg are imported: they load mmcv's operators.
+# Before mmdet and mmseg are imported: they load all of their parts, and mmcv's operators.
+lazy_packages.install()
 mmcv_ops.install()
+lazy_registries.install()
 
 import mmseg.models  # noqa: E402
 

@@ -1,18 +1,13 @@
-"""As densebench.registration, and mmdet with what detectors need; apart from it, for mmdet takes a second to import."""
+"""As densebench.registration, and what detectors need."""
 
 from __future__ import annotations
 
-from densebench import mmcv_ops
+import mmdet.models
 
-# Before mmdet is imported: it loads mmcv's operators.
-mmcv_ops.install()
-
-import mmdet.models  # noqa: E402
-
-import densebench.data.detection_dataset  # noqa: E402
-import densebench.evaluation.coco_metric  # noqa: E402
-import densebench.evaluation.mask_head  # noqa: E402
-import densebench.evaluation.multi_scale_detection  # noqa: E402
-import densebench.registration  # noqa: E402
+import densebench.data.detection_dataset
+import densebench.evaluation.coco_metric
+import densebench.evaluation.mask_head
+import densebench.evaluation.multi_scale_detection
+import densebench.registration  # first: mmdet loads all of its parts, and mmcv's operators
 
 __all__ = ["densebench", "mmdet"]

@@ -6,13 +6,10 @@ counter, which counts them as the direct convolution, however they are computed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from backbones.layers.depthwise_algorithms import run_forward, run_gradients
 from backbones.layers.direct_convolution import Geometry, memory_format
@@ -143,24 +140,3 @@ def _second_backward(ctx: Any, along_x: Tensor, along_weight: Tensor) -> tuple[T
 
 depthwise_conv2d.register_autograd(_backward, setup_context=_keep_for_backward)
 depthwise_conv2d_backward.register_autograd(_second_backward, setup_context=_keep_for_second_backward)
-
-
-# Two operations a multiply-add, as torch counts its own convolutions.
-@register_flop_formula(torch.ops.backbones.depthwise_conv2d)
-def _forward_flops(
-    x_shape: Sequence[int], weight_shape: Sequence[int], *settings: Any, out_shape: Sequence[int], **kwargs: Any
-) -> int:
-    return 2 * math.prod(out_shape) * math.prod(weight_shape[2:])
-
-
-@register_flop_formula(torch.ops.backbones.depthwise_conv2d_backward)
-def _backward_flops(
-    gradient_shape: Sequence[int],
-    x_shape: Sequence[int],
-    weight_shape: Sequence[int],
-    *settings: Any,
-    out_shape: Any,
-    **kwargs: Any,
-) -> int:
-    num_gradients = settings[-2:].count(True)
-    return 2 * num_gradients * math.prod(gradient_shape) * math.prod(weight_shape[2:])

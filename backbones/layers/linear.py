@@ -8,14 +8,11 @@ functions are torch's own. Results are equal up to rounding.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.flop_counter import register_flop_formula
 
 # An operator of torch's without a public name, which inductor calls for CPU models.
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -87,10 +84,3 @@ def _outer(left: Tensor, right: Tensor) -> Tensor:
     if left.shape[1] <= right.shape[1]:
         return linear(left.t(), right.t(), None)
     return linear(right.t(), left.t(), None).t().contiguous()
-
-
-if HAS_ONEDNN:
-
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-    def _flops(x_shape: Sequence[int], weight_shape: Sequence[int], *settings: Any, **kwargs: Any) -> int:
-        return 2 * math.prod(x_shape) * weight_shape[0]  # two operations a multiply-add, as torch counts its own

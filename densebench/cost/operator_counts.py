@@ -1,7 +1,8 @@
 """Multiply-adds of one forward by torch's counter, and the names of the operators that it does not count.
 
-Formulas for operators that torch's counter lacks are registered on import; of our own operators, where they are
-defined. On the meta device attention is two matrix products, which are counted as such.
+Formulas for operators that torch's counter lacks are registered on import; those of our own operators come
+with `backbones.layers.operation_counts`. On the meta device attention is two matrix products, which are counted as
+such.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula, sdpa_flop_count
+
+import backbones.layers.operation_counts  # noqa: F401  # formulas of our operators
 
 # Counted by a formula, but no convolution and no matrix product: papers leave them out of their totals.
 OUTSIDE_TOTALS = (torch.ops.torchvision.roi_align,)

@@ -13,8 +13,6 @@ from mmengine.registry import METRICS
 from numpy.typing import NDArray
 from pycocotools import mask as run_lengths
 
-from densebench.evaluation.coco_accumulation import matches_of, numbers
-from densebench.evaluation.coco_matching import Detections, match_boxes, match_masks, ranked, truth_counts
 from densebench.evaluation.coco_truth import Truth, read_truth
 
 
@@ -62,6 +60,8 @@ class ExactCoco(BaseMetric):
             DensebenchError: the annotation file cannot be read, lacks classes of the model or tested images, or has
                 no masks where the model predicts some.
         """
+        from densebench.evaluation.coco_accumulation import matches_of, numbers  # here, because it imports numba
+
         if self._truth is None:
             self._truth = read_truth(self.ann_file, self.dataset_meta["classes"])
         self.per_image = packed(results, self._truth) | matched(results, self._truth)
@@ -117,6 +117,9 @@ def matched(results: Sequence[Mapping[str, Any]], truth: Truth) -> dict[str, NDA
     small, medium, large), and whether it is left out. `truth_image`, `truth_category` (G) and `truth_counts` (G, 4, by
     range of area) count the objects of images and categories.
     """
+    # Here, because it imports numba, and the first image need not wait for that.
+    from densebench.evaluation.coco_matching import Detections, match_boxes, match_masks, ranked, truth_counts
+
     images = truth.images_of([result["image_id"] for result in results])
     detections = Detections(
         image=np.repeat(images, [len(result["labels"]) for result in results]),

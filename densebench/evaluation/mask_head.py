@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from densebench.evaluation.mask_pasting import RunLengths, paste_and_encode
+if TYPE_CHECKING:
+    from densebench.evaluation.mask_pasting import RunLengths
 
 
 @MODELS.register_module()
@@ -33,6 +34,8 @@ class RunLengthMaskHead(FCNMaskHead):
 
         As in the head itself, `rescale` divides the boxes by the image's scale, in place.
         """
+        from densebench.evaluation.mask_pasting import paste_and_encode  # here, because it imports numba
+
         threshold = rcnn_test_cfg.mask_thr_binary
         if not rescale or threshold <= 0:  # masks at the network's input size, or grey ones: to look at, not to test
             masks: Tensor = super()._predict_by_feat_single(

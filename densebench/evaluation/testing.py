@@ -27,8 +27,7 @@ from densebench.checkpoint import (
     state_dict_of,
     training_facts,
 )
-from densebench.cost.count import build_for_counting, flops_by_part, flops_entries, params_m, published_shape
-from densebench.cost.measure import device_name
+from densebench.cost.conditions import device_name
 from densebench.data.dataset import split_files
 from densebench.data.fingerprint import fingerprint
 from densebench.engine.amp import amp_dtype, low_precision
@@ -198,6 +197,9 @@ def require_same_architecture(recipe: Recipe, trained: Mapping[str, Any], file: 
 
 def model_cost(recipe: Recipe) -> dict[str, Any]:
     """Parameters and multiply-adds at the published input size, from the meta device."""
+    # Here, because torch's counter brings triton, and the first image need not wait for it.
+    from densebench.cost.count import build_for_counting, flops_by_part, flops_entries, params_m, published_shape
+
     shape = published_shape(recipe.description, recipe.identity.mini)
     with captured_imports():
         model = build_for_counting(recipe.config.model)

@@ -108,6 +108,8 @@ def test_a_channel_without_response_has_finite_gradients() -> None:
 
 @needs_onednn
 def test_operations_are_counted_as_torchs() -> None:
+    import backbones.layers.operation_counts  # noqa: F401
+
     def count(function: Callable[..., Tensor], device: str) -> int:
         x, weight, bias, *_ = (tensor.detach().to(device).requires_grad_() for tensor in layers())
         with FlopCounterMode(display=False) as counter:

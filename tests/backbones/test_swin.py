@@ -7,7 +7,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import backbones
-from backbones.swin import Block, DenseSwin, swin_state
+from backbones.layers.swin_stage import Block
+from backbones.swin import DenseSwin, swin_state
 
 SMALL = {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 3, 6)}
 
