@@ -13,7 +13,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from tests.perf import start
 
 PARTS = ("head", "model", "test", "iou", "start")
 SIZES = ((512, 512), (512, 2048))  # height, width
@@ -54,7 +55,7 @@ def main() -> None:
         for size, num_classes in (((512, 683), 150), ((1024, 2048), 19)):
             iou(size, num_classes, max(arguments.runs, 15))
     if "start" in arguments.only:
-        start_up(arguments.runs)
+        start.start_up(arguments.runs)
 
 
 def head(size: tuple[int, int], runs: int) -> None:
@@ -176,63 +177,6 @@ def iou(size: tuple[int, int], num_classes: int, runs: int) -> None:
         lambda: area_counts(prediction, label, num_classes, 255),
     ]
     compare(f"IoU counts, {size[0]}x{size[1]}, {num_classes} classes", sides, runs, unit="ms")
-
-
-def start_up(runs: int) -> None:
-    """Processor seconds, which vary less than wall time, to a built runner: the toolboxes' own way and tools/test.py's.
-
-    Ours has found and checked its data by then, theirs has not looked for any.
-    """
-    for own, (toolbox, config) in TOOLBOX_CONFIGS.items():
-        code = {
-            "vanilla": VANILLA_START.format(toolbox=toolbox, config=config),
-            "ours": OUR_START.format(config=own),
-        }
-        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-        with tempfile.TemporaryDirectory() as folder:
-            for run in range(runs + 1):
-                for side in SIDES:
-                    before = child_seconds()
-                    subprocess.run([sys.executable, "-c", code[side], folder], check=True, capture_output=True)
-                    if run:  # the first one brings the files into memory
-                        seconds[side].append(child_seconds() - before)
-        row(f"start to a built runner, {own}", *(statistics.median(seconds[side]) for side in SIDES), "CPU s")
-
-
-def child_seconds() -> float:
-    """Processor seconds of all processes that were started and have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-# Of each toolbox, its recipe nearest to ours; both build their model with random weights.
-TOOLBOX_CONFIGS = {
-    CONFIG: ("mmseg", "swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py"),
-    "mask_rcnn_convnext_t_coco": ("mmdet", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"),
-}
-
-VANILLA_START = """
-import importlib, pathlib, sys
-from densebench import mmcv_ops
-mmcv_ops.install()
-from mmengine.config import Config
-from mmengine.runner import Runner
-importlib.import_module("{toolbox}.utils").register_all_modules()
-config = Config.fromfile(pathlib.Path(sys.modules["{toolbox}"].__file__).parent / ".mim" / "configs" / "{config}")
-config.work_dir = sys.argv[1]
-Runner.from_cfg(config)
-"""
-
-OUR_START = """
-import sys
-from densebench import cli
-from densebench.evaluation import testing
-from densebench.recipe import RunOptions, resolve
-options = RunOptions("{config}", pretrained="none", mini=True, work_dir=sys.argv[1])
-config = resolve(options).config
-from densebench.engine.runner import SafeRunner
-SafeRunner.from_cfg(config)
-"""
 
 
 def build() -> Any:
