@@ -30,7 +30,8 @@ packages = sorted(
 def told(value):
     if isinstance(value, types.ModuleType):
         return value.__name__
-    return [getattr(value, "__module__", None), getattr(value, "__qualname__", None) or type(value).__name__]
+    return [getattr(value, "__module__", None), getattr(value, "__qualname__", None) or
+            type(value).__name__.removeprefix("OnDemand")]  # registries themselves
 given = json.load(sys.stdin)
 found = {}
 for name in packages if given is None else given:
