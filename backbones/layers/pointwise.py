@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from backbones.layers.feed_forward import feed_forward
-from backbones.layers.linear import linear, uses_onednn
+from backbones.layers.linear import linear
 
 
 class PointwiseConv2d(nn.Conv2d):
     """1x1 convolution, (N, C, H, W) -> (N, D, H, W); a drop-in for nn.Conv2d with its parameters and results.
 
-    On maps in channels_last it is a linear layer (`backbones.layers.linear`) and the output has that layout; on others
-    it is torch's convolution.
+    On the CPU, on maps in channels_last, it is a linear layer (`backbones.layers.linear`) and the output has that
+    layout; elsewhere it is torch's convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
@@ -39,4 +39,4 @@ def pointwise_feed_forward(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Te
 
 
 def _is_linear(x: Tensor) -> bool:
-    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and uses_onednn(x)
+    return x.device.type == "cpu" and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.layers import linear as linear_module
-from backbones.layers.feed_forward import feed_forward, feed_forward_grn
+from backbones.layers.feed_forward import add_feed_forward, adds_in_chunks, feed_forward, feed_forward_grn
 from backbones.layers.linear import HAS_ONEDNN, HAS_ONEDNN_BFLOAT16, linear, linear_gelu, uses_onednn
 from backbones.layers.norm import GlobalResponseNorm
 
@@ -76,6 +76,21 @@ def test_feed_forward_equals_plain_layers(rows: int, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(feed_forward(*tensors), plain(*tensors), rtol=1e-4, atol=1e-4)
 
 
+@needs_onednn
+@pytest.mark.parametrize("rows", [4, 1024])
+def test_feed_forward_is_added_to_a_residual(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbones.layers.feed_forward.ROWS_PER_THREAD", rows)
+    x, *parameters = layers()
+    scale, residual = torch.randn(8), torch.randn(2, 5, 7, 8)
+    assert not adds_in_chunks(x)
+    with torch.no_grad():
+        assert adds_in_chunks(x)
+        wanted = residual + scale * feed_forward(x, *parameters)
+        for before in (residual, residual.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)):  # and in NCHW
+            found = add_feed_forward(before, x, *parameters, scale)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def paper_grn(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """ConvNeXt V2, algorithm 1, for (N, H, W, C)."""
     response = x.norm(p=2, dim=(1, 2), keepdim=True)
@@ -113,7 +128,7 @@ def test_a_channel_without_response_has_finite_gradients() -> None:
 
 
 @needs_onednn
-def test_operations_are_counted_as_torchs() -> None:
+def test_operations_are_counted_as_torchs(processor: None) -> None:
     def count(function: Callable[..., Tensor], device: str) -> int:
         x, weight, bias, *_ = (tensor.detach().to(device).requires_grad_() for tensor in layers())
         with FlopCounterMode(display=False) as counter:
@@ -125,17 +140,24 @@ def test_operations_are_counted_as_torchs() -> None:
 
 @needs_onednn
 def test_where_onednn_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "HAS_AVX512", True)
     x = torch.randn(2, 3)
     assert uses_onednn(x) and uses_onednn(x.bfloat16()) == HAS_ONEDNN_BFLOAT16
     assert not any(uses_onednn(other) for other in (x.double(), x.half(), x.to("meta"), x[:0]))
     with torch.backends.mkldnn.flags(enabled=False):
         assert not uses_onednn(x)
+    with monkeypatch.context() as context:
+        context.setattr(linear_module, "HAS_AVX512", False)
+        assert not uses_onednn(x)
+        with torch.no_grad():
+            assert uses_onednn(x)
     monkeypatch.setattr(linear_module, "HAS_ONEDNN", False)
     assert not uses_onednn(x)
 
 
 def test_without_bfloat16_in_onednn_torch_computes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_module, "ONEDNN_DTYPES", (torch.float32,))
+    monkeypatch.setattr(linear_module, "HAS_AVX512", True)
     x, weight, bias, *_ = layers()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not uses_onednn(x)

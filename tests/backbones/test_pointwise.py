@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from backbones.layers import pointwise
-from backbones.layers.linear import HAS_ONEDNN
 from backbones.layers.pointwise import PointwiseConv2d, pointwise_feed_forward
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -47,7 +46,6 @@ def test_feed_forward_equals_its_layers(layout: torch.memory_format) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.skipif(not HAS_ONEDNN, reason="this build of torch has no oneDNN")
 def test_is_linear_in_channels_last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(pointwise, "linear", lambda *arguments: calls.append(1) or nn.functional.linear(*arguments))
