@@ -51,8 +51,6 @@ def uses_onednn(x: Tensor) -> bool:
         return False
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in ONEDNN_DTYPES:
         return False
-    if torch.is_grad_enabled() and not HAS_AVX512:
-        return False  # a gradient's products have transposed factors, at which MKL is the faster one with AVX2
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return bool(torch.backends.mkldnn.enabled) and not traced
 
@@ -92,6 +90,8 @@ class _Linear(torch.autograd.Function):
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
     """(M, D), (M, C) -> (D, C), the sum over rows of their outer products."""
+    if not HAS_AVX512:  # where MKL is the faster one at products of transposed factors
+        return left.t() @ right
     # oneDNN copies the transposed first factor, and reads the second as it lies: the narrower one comes first.
     if left.shape[1] <= right.shape[1]:
         return linear(left.t(), right.t(), None)
