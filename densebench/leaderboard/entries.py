@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from densebench import methods
 from densebench.leaderboard.bootstrap import Interval
-from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Record
 from densebench.leaderboard.uncertainty import Spread, spread
+from densebench.results.published import PublishedResult
+from densebench.results.records import Record
 
 Origin = Literal["measured", "published", "baseline"]
 Task = Literal["segmentation", "detection"]
 Key = tuple[object, ...]
 
-SEGMENTATION_METHODS = ("upernet", "deeplabv3plus")
 BASELINE_NAME = "majority class (baseline)"
 
 
@@ -268,6 +268,6 @@ def _figures(chosen: Mapping[str, Record]) -> dict[str, float | None]:
 
 
 def _task(method: str, figures: Mapping[str, object]) -> Task:
-    if method in SEGMENTATION_METHODS or "mIoU" in figures:
+    if method in methods.SEGMENTATION or "mIoU" in figures:
         return "segmentation"
     return "detection"

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from densebench.leaderboard import breakdown, chart, provenance
 from densebench.leaderboard.assessment import Reproduction
-from densebench.leaderboard.records import Problem
 from densebench.leaderboard.samples import Samples
 from densebench.leaderboard.table import Column, Row, Table
+from densebench.results.records import Problem
 
 _COST_OF_DEVICE = ("fps", "latency_ms", "peak_memory_mb")
 

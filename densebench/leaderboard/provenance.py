@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Record
 from densebench.leaderboard.table import UNKNOWN
+from densebench.results.published import PublishedResult
+from densebench.results.records import Record
 
 _LABELS = {
     "params_m": "parameters (M)",

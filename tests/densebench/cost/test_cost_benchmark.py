@@ -16,8 +16,8 @@ from densebench.cost.benchmark import benchmark
 from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings
 from densebench.errors import DensebenchError
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")

@@ -1,7 +1,7 @@
 from densebench.leaderboard.chart import HEIGHT, WIDTH, charts, pareto_front
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 def test_better_is_higher_and_dearer_is_further_right(save, tmp_path):

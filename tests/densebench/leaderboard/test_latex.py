@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from densebench.leaderboard.latex import latex
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import Table, build_tables
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 def _tables(root: Path, with_published: bool = False) -> tuple[Table, ...]:

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from densebench.leaderboard.page import render_page
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.published import published_results
+from densebench.results.records import Problem, read_records
 
 VOID = {"meta", "input", "line", "circle", "polyline", "br"}
 
