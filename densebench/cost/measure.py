@@ -129,7 +129,7 @@ def _estimated(recipe: Recipe, settings: CostSettings) -> dict[str, Any]:
 
 
 def _not_measured() -> dict[str, Any]:
-    conditions = ("device", "dtype", "threads", "clock_mhz", "memory_format", "merged", "compiled")
+    conditions = ("device", "device_type", "dtype", "threads", "clock_mhz", "memory_format", "merged", "compiled")
     training = ("train_peak_memory_mb", "train_batch_size", "train_memory_note")
     return dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *training, "process_peak_memory_mb", *conditions))
 
@@ -158,6 +158,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
         measured["process_peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     return measured | {
         "device": device_name(device),
+        "device_type": device.type,
         "dtype": str(chosen_dtype(settings.amp, device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "memory_format": "channels_last" if settings.channels_last else "contiguous",

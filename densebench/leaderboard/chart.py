@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.table import Row, Table
+from densebench.leaderboard.table import Table
 
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 32, 12, 28, 40  # margins
@@ -74,15 +74,18 @@ def charts(table: Table) -> tuple[Chart, ...]:
     """One chart for each axis, or axis and device, for which at least two rows are known."""
     found = []
     for axis in AXES:
-        rows = [
-            (index, row)
-            for index, row in enumerate(table.rows)
-            if table.ranking in row.entry.figures and axis.key in row.entry.figures
-        ]
-        devices = dict.fromkeys(row.entry.device for _, row in rows) if axis.of_device else [None]
+        devices: Iterable[str | None] = [None]
+        if axis.of_device:  # that of the table first
+            of_rows = [device for row in table.rows for device in (row.entry.device, *row.entry.costs)]
+            devices = dict.fromkeys(device for device in of_rows if device is not None)
         for device in devices:
-            there = [(i, row) for i, row in rows if not axis.of_device or row.entry.device == device]
-            if len(there) >= 2 and (device is not None or not axis.of_device):
+            entries = [row.entry.on(device) if axis.of_device else row.entry for row in table.rows]
+            there = [
+                (index, entry)
+                for index, entry in enumerate(entries)
+                if table.ranking in entry.figures and axis.key in entry.figures
+            ]
+            if len(there) >= 2:
                 found.append(_chart(table, axis, device, there))
     return tuple(found)
 
@@ -102,8 +105,8 @@ def label_of(entry: Entry) -> str:
     return entry.backbone.removeprefix("timm/")
 
 
-def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[int, Row]]) -> Chart:
-    entries = [row.entry for _, row in rows]
+def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[int, Entry]]) -> Chart:
+    entries = [entry for _, entry in rows]
     costs = [entry.figures[axis.key].value for entry in entries]
     scores = [entry.figures[table.ranking].value for entry in entries]
     intervals = [entry.intervals.get(table.ranking) for entry in entries]

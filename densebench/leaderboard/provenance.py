@@ -53,10 +53,19 @@ def note(entry: Entry) -> str:
 
 
 def details(entry: Entry) -> tuple[Section, ...]:
-    """All that is known of a row: a section per record, or the notes of a published table."""
+    """All that is known of a row: its costs by device, a section per record, or the notes of a published table."""
     if entry.published is not None:
         return (_published_section(entry.published),)
-    return tuple(_record_section(record) for record in entry.records)
+    devices = (Section("Cost by device", _items(costs_by_device(entry))),) if len(entry.costs) > 1 else ()
+    return (*devices, *(_record_section(record) for record in entry.records))
+
+
+def costs_by_device(entry: Entry) -> dict[str, str]:
+    """FPS, latency and memory in one line, for each device and setting."""
+    return {
+        device: ", ".join(f"{_LABELS[name]} {_text(figure.value)}" for name, figure in values.items())
+        for device, values in entry.costs.items()
+    }
 
 
 def _seeds(entry: Entry) -> str:

@@ -12,6 +12,7 @@ from densebench import methods
 from densebench.leaderboard.assessment import Reproduction, Standing, reproduction, standings, with_intervals
 from densebench.leaderboard.bootstrap import Interval
 from densebench.leaderboard.comparable import OFFICIAL_NUM_IMAGES, Conditions, Group, conditions_of, grouped
+from densebench.leaderboard.costs import commonest
 from densebench.leaderboard.entries import (
     Entry,
     Task,
@@ -167,7 +168,9 @@ _TASK_TITLES = {"segmentation": "semantic segmentation", "detection": "object de
 
 
 def _table(group: Group, published: Sequence[Entry], apart: tuple[str, ...], quoted: Sequence[Entry]) -> Table:
-    conditions, measured = group.conditions, group.entries
+    conditions = group.conditions
+    device = commonest(entry.costs for entry in group.entries)
+    measured = [entry.on(device) if device in entry.costs else entry for entry in group.entries]
     baseline = baseline_entry(measured)
     models = [*measured, *published]
     ranking = _ranking_figure(models)
