@@ -99,7 +99,7 @@ def _recalls(matches: Matches) -> list[NDArray[np.float64]]:
     np.add.at(totals, matches.truth_category, matches.truth_counts)
     totals[totals == 0] = np.nan
     ranked = np.lexsort((-matches.score, matches.image, matches.category))
-    rank = np.empty(len(ranked), np.int64)
+    rank: NDArray[np.int64] = np.empty(len(ranked), np.int64)
     rank[ranked] = rank_in_run((matches.category * matches.num_images + matches.image)[ranked])
     found = matches.matched & ~matches.ignored
     some = found > 0
