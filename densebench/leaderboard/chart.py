@@ -124,12 +124,13 @@ def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[in
         return round(TOP + (y_high - value) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), 1)
 
     places = [(x(cost), y(score)) for cost, score in zip(costs, scores, strict=True)]
-    labels = _labels([label_of(e) if e.origin == "measured" else "" for e in entries], places)
+    whiskers = [None if known is None else (y(known.low), y(known.high)) for known in intervals]
+    labels = _labels([label_of(e) if e.origin == "measured" else "" for e in entries], places, whiskers)
     points = [
         Point(
             index,
             *place,
-            whisker=None if known is None else (y(known.low), y(known.high)),
+            whisker=whisker,
             origin=entry.origin,
             label=label[0],
             label_x=label[1],
@@ -137,7 +138,7 @@ def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[in
             anchor=label[3],
             tooltip=_tooltip(entry, table.ranking, axis),
         )
-        for (index, _), place, known, entry, label in zip(rows, places, intervals, entries, labels, strict=True)
+        for (index, _), place, whisker, entry, label in zip(rows, places, whiskers, entries, labels, strict=True)
     ]
     front = pareto_front(costs, scores, axis.more_is_better)
     return Chart(
@@ -160,9 +161,13 @@ def _tooltip(entry: Entry, ranking: str, axis: Axis) -> str:
     return f"{', '.join(part for part in parts if part)}: {score:.2f}{interval}, {cost}"
 
 
-def _labels(texts: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[str, float, float, str]]:
+def _labels(
+    texts: Sequence[str], places: Sequence[tuple[float, float]], whiskers: Sequence[tuple[float, float] | None]
+) -> list[tuple[str, float, float, str]]:
     """(text, x, y, anchor) beside each point, on the first side where it hides nothing; empty where there is none."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    # y grows downwards: the low end of an interval is below its high end.
+    taken += [(x - 1, ends[1], x + 1, ends[0]) for (x, _), ends in zip(places, whiskers, strict=True) if ends]
     found = []
     for text, (x, y) in zip(texts, places, strict=True):
         width = _CHARACTER * len(text)

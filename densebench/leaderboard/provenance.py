@@ -98,7 +98,7 @@ def _record_section(record: Record) -> Section:
         "total batch": record.total_batch,
         "images per GPU": record.images_per_gpu,
         **{f"protocol: {key}": value for key, value in record.protocol.items()},
-        **record.metrics,
+        **{key: value for key, value in record.metrics.items() if value is not None},
         **{key: value for key, value in record.cost.items() if value is not None},
         **{key: value for key, value in record.provenance.items() if key not in ("date", "command", "versions")},
         "versions": record.provenance.get("versions"),

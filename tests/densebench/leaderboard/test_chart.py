@@ -42,6 +42,20 @@ def test_the_front_leaves_out_what_is_dearer_and_no_better():
     assert pareto_front(costs, scores, more_is_better=True) == [2]
 
 
+def test_labels_hide_no_whisker(tested, tmp_path):
+    for number, level in enumerate((0.5, 0.505, 0.51)):
+        tested(f"net_{number}", level, seed=number, backbone=f"net_{number}", cost={"flops_g": 900.0 + 8 * number})
+    (table,) = build_tables(read_records([tmp_path / "work_dirs"])[0]).tables
+    points = charts(table)[0].points
+    assert any(point.label for point in points)
+    for point in (point for point in points if point.label and point.anchor != "middle"):
+        ends = sorted((point.label_x, point.label_x + (6.2 if point.anchor == "start" else -6.2) * len(point.label)))
+        for other in points:
+            low, high = other.whisker
+            crosses = ends[0] < other.x < ends[1] and high < point.label_y - 4 < low
+            assert not crosses, (point.label, other.tooltip)
+
+
 def test_devices_have_charts_of_their_own(save, tmp_path):
     for name, device in (("a", "H100"), ("b", "H100"), ("c", "EPYC"), ("d", "EPYC")):
         save(experiment=name, backbone=name)

@@ -59,6 +59,19 @@ def test_published_rows_are_marked_and_intervals_are_optional(tested: Any, tmp_p
     assert r"swin\_t$^\dagger$" in latex(tables)
 
 
+def test_speed_is_of_one_device_and_named(save: Any, tmp_path: Path) -> None:
+    for name, device, fps in (("a", "H200", 21.0), ("b", "H200", 22.0), ("c", "EPYC_7", 1.5)):
+        save(experiment=name, backbone=name)
+        save("benchmark", experiment=name, backbone=name, cost={"device": device, "fps": fps})
+    text = latex(_tables(tmp_path))
+    assert "FPS of ours: H200." in text
+    assert {row.split(" & ")[0]: row.split(" & ")[-1].split()[0] for row in _rows(text) if row[1:3] == " &"} == {
+        "a": "21.0",
+        "b": "22.0",
+        "c": "--",
+    }
+
+
 def test_hostile_names_stay_text(save: Any, tmp_path: Path) -> None:
     save(backbone="a_b & \\input{x}\n% $^~#\x1b")
     text = latex(_tables(tmp_path))
