@@ -75,8 +75,9 @@ def charts(table: Table) -> tuple[Chart, ...]:
     found = []
     for axis in AXES:
         devices: Iterable[str | None] = [None]
-        if axis.of_device:  # that of the table first
-            of_rows = [device for row in table.rows for device in (row.entry.device, *row.entry.costs)]
+        if axis.of_device:  # that of our rows first
+            ours_first = sorted((row.entry for row in table.rows), key=lambda entry: entry.origin != "measured")
+            of_rows = [device for entry in ours_first for device in (entry.device, *entry.costs)]
             devices = dict.fromkeys(device for device in of_rows if device is not None)
         for device in devices:
             entries = [row.entry.on(device) if axis.of_device else row.entry for row in table.rows]

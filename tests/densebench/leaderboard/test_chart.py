@@ -42,6 +42,15 @@ def test_the_front_leaves_out_what_is_dearer_and_no_better():
     assert pareto_front(costs, scores, more_is_better=True) == [2]
 
 
+def test_our_device_comes_before_those_of_papers(save, tmp_path):
+    for name in "ab":
+        save("test-ms", experiment=name, metrics={"mIoU": 20.0})
+        save("benchmark", experiment=name, cost={"device": "EPYC"})
+    table, *_ = build_tables(read_records([tmp_path / "work_dirs"])[0], published_results()).tables
+    devices = [drawing.device for drawing in charts(table) if drawing.axis.key == "fps"]
+    assert devices[0] == "EPYC" and len(devices) > 1
+
+
 def test_labels_hide_no_whisker(tested, tmp_path):
     for number, level in enumerate((0.5, 0.505, 0.51)):
         tested(f"net_{number}", level, seed=number, backbone=f"net_{number}", cost={"flops_g": 900.0 + 8 * number})
