@@ -139,7 +139,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
     if not {"latency", "memory"} & set(settings.only):
         return measured
     device = chosen_device(settings.device)
-    with _explained(shape, settings.test_batch):
+    with _explained(shape, settings.test_batch, settings.compile):
         model = _model(recipe, settings, device)
         measured["merged"] = merge_backbone(model, settings.merge)
         if settings.compile:
@@ -281,7 +281,7 @@ def _under(autocast: Callable[[], Any], run: Callable[[], object]) -> Callable[[
 
 
 @contextmanager
-def _explained(shape: tuple[int, int], batch_size: int) -> Iterator[None]:
+def _explained(shape: tuple[int, int], batch_size: int, compiled: bool = False) -> Iterator[None]:
     what = f"{batch_size} image{'' if batch_size == 1 else 's'} of {shape[0]}x{shape[1]} pixels"
     try:
         yield
@@ -292,5 +292,6 @@ def _explained(shape: tuple[int, int], batch_size: int) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         raise DensebenchError(
-            f"The model cannot be run on {what}: {error}. Choose another size: --shape W H."
+            f"The model cannot be run on {what}: {error}. Choose another size: --shape W H"
+            + (", or do without --compile." if compiled else ".")
         ) from error
