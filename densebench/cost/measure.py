@@ -139,7 +139,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
     if not {"latency", "memory"} & set(settings.only):
         return measured
     device = chosen_device(settings.device)
-    with _explained(shape, settings.test_batch, settings.compile):
+    with _explained(shape, settings.test_batch, settings):
         model = _model(recipe, settings, device)
         measured["merged"] = merge_backbone(model, settings.merge)
         if settings.compile:
@@ -280,8 +280,14 @@ def _under(autocast: Callable[[], Any], run: Callable[[], object]) -> Callable[[
     return run_in_precision
 
 
+def _options(settings: CostSettings | None) -> list[str]:
+    """What not every device can do."""
+    used = settings or CostSettings()
+    return [option for option, is_on in (("--compile", used.compile), ("--amp", used.amp)) if is_on]
+
+
 @contextmanager
-def _explained(shape: tuple[int, int], batch_size: int, compiled: bool = False) -> Iterator[None]:
+def _explained(shape: tuple[int, int], batch_size: int, settings: CostSettings | None = None) -> Iterator[None]:
     what = f"{batch_size} image{'' if batch_size == 1 else 's'} of {shape[0]}x{shape[1]} pixels"
     try:
         yield
@@ -293,5 +299,6 @@ def _explained(shape: tuple[int, int], batch_size: int, compiled: bool = False) 
     except RuntimeError as error:
         raise DensebenchError(
             f"The model cannot be run on {what}: {error}. Choose another size: --shape W H"
-            + (", or do without --compile." if compiled else ".")
+            + "".join(f", or do without {option}" for option in _options(settings))
+            + "."
         ) from error

@@ -68,10 +68,11 @@ def _check_matches(
     image: NDArray[np.int32], category: Indices, matched: NDArray[np.uint16], positives: Indices, num_thresholds: int
 ) -> None:
     some = matched > 0
-    cell, matched = image[some] * positives.shape[1] + category[some], matched[some]
+    cells, place = np.unique(image[some] * positives.shape[1] + category[some], return_inverse=True)
+    objects, matched = positives.ravel()[cells], matched[some]
     for threshold in range(num_thresholds):
-        matches = np.bincount(cell[matched >> threshold & 1 > 0], minlength=positives.size)
-        if (matches > positives.ravel()).any():
+        matches = np.bincount(place[matched >> threshold & 1 > 0], minlength=len(cells))
+        if (matches > objects).any():
             raise ValueError("more detections are matched than there are objects to be found")
 
 

@@ -41,22 +41,24 @@ class Matches:
     truth_counts: NDArray[np.int64]  # (G, 4), by range of area
 
     @cached_property
-    def _ties(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return ties(self.score, self.image, self.category)
+    def _by_score(self) -> tuple[NDArray[Any], ...]:
+        """Image, category, tie, matched, ignored: (M) each, as `Outcomes` has them."""
+        order, tie = ties(self.score, self.image, self.category)
+        return self.image[order], self.category[order], tie, self.matched[order], self.ignored[order]
 
     def outcomes(self, area: int) -> Outcomes:
         """What average precision over the objects of a range of area is made of."""
-        order, tie = self._ties
+        image, category, tie, matched, ignored = self._by_score
         thresholds = np.uint64((1 << len(THRESHOLDS)) - 1)
         shift = np.uint64(len(THRESHOLDS) * area)
         positives = np.zeros((self.num_images, self.num_categories), np.int64)
         positives[self.truth_image, self.truth_category] = self.truth_counts[:, area]
         return Outcomes(
-            image=self.image[order],
-            category=self.category[order],
+            image=image,
+            category=category,
             tie=tie,
-            matched=self.matched[order] >> shift & thresholds,
-            ignored=self.ignored[order] >> shift & thresholds,
+            matched=matched >> shift & thresholds,
+            ignored=ignored >> shift & thresholds,
             positives=positives,
         )
 
@@ -98,9 +100,10 @@ def _recalls(matches: Matches) -> list[NDArray[np.float64]]:
     totals = np.zeros((matches.num_categories, NUM_AREAS))
     np.add.at(totals, matches.truth_category, matches.truth_counts)
     totals[totals == 0] = np.nan
-    ranked = np.lexsort((-matches.score, matches.image, matches.category))
+    pair = matches.category * matches.num_images + matches.image
+    ranked = np.lexsort((-matches.score, pair))
     rank: NDArray[np.int64] = np.empty(len(ranked), np.int64)
-    rank[ranked] = rank_in_run((matches.category * matches.num_images + matches.image)[ranked])
+    rank[ranked] = rank_in_run(pair[ranked])
     found = matches.matched & ~matches.ignored
     some = found > 0
     found, rank, category = found[some], rank[some], matches.category[some]

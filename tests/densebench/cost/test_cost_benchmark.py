@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,12 +11,14 @@ from typing import Any, cast
 
 import pytest
 import torch
+from rich.console import Console
 
 from densebench import provenance
 from densebench.cost import grid
 from densebench.cost.benchmark import benchmark
 from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings
+from densebench.cost.tables import grid_table
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, resolve
 from densebench.results.records import read_records
@@ -206,3 +209,13 @@ def test_a_failure_that_is_no_compilers_is_not_hidden(monkeypatch: pytest.Monkey
     monkeypatch.setattr(grid, "measure", measured)
     with pytest.raises(TypeError):
         measure_grid(cast(Recipe, None), CostSettings(device="cpu"))
+
+
+def test_the_table_of_a_grid_tells_reasons_below_and_once() -> None:
+    one = {"dtype": "float32", "memory_format": "contiguous", "compile": True, "latency_ms": None, "fps": None}
+    rows = [{**one, "note": note} for note in ("no [compiler] here", "no [compiler] here", "not begun after 600 s")]
+    output = io.StringIO()
+    Console(file=output, width=80).print(grid_table(rows))
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    assert "[1] no [compiler] here" in lines and "[2] not begun after 600 s" in lines
+    assert [line[-3:] for line in lines if line.startswith("float32")] == ["[1]", "[1]", "[2]"]
