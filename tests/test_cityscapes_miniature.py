@@ -10,7 +10,7 @@ from PIL import Image
 
 from densebench.data import mini
 from densebench.data.cityscapes import label_id_of_train_id
-from densebench.leaderboard.records import read_records
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 

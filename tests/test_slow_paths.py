@@ -10,7 +10,7 @@ import torch
 from timm.models.convnext import checkpoint_filter_fn
 
 import backbones
-from densebench.leaderboard.records import read_records
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 

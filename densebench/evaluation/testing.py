@@ -37,9 +37,9 @@ from densebench.engine.time_share import TimeShareHook, tell_time
 from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
 from densebench.key_layouts import for_model
-from densebench.leaderboard.records import new_record_path, write_record
 from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+from densebench.results.records import new_record_path, write_record
 from densebench.starting_weights import file_sha256
 from densebench.tasks import TASKS, task_of
 from densebench.whole_files import written_whole

@@ -11,8 +11,8 @@ from densebench.leaderboard.assessment import METRICS, SIZE_RANGES
 from densebench.leaderboard.bootstrap import CONFIDENCE_PERCENT, NUM_RESAMPLES, Difference
 from densebench.leaderboard.comparable import conditions_of
 from densebench.leaderboard.entries import Entry, measured_entries
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.uncertainty import Comparison, PartDifference, compare
+from densebench.results.records import read_records
 
 _MOST_PARTS = 10
 _TITLES = {"test-ss": "single-scale", "test-ms": "multi-scale"}

@@ -15,8 +15,8 @@ from densebench.data.coco import annotation_file
 from densebench.errors import DensebenchError
 from densebench.evaluation.coco_accumulation import NUMBERS, matches_of, numbers
 from densebench.evaluation.testing import test as run_test
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (

@@ -16,8 +16,8 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from densebench.checkpoint import read_checkpoint
 from densebench.data import mini
 from densebench.engine.amp import low_precision
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from densebench.results.records import read_records
 from tests.densebench.tiny_detector import TINY_MASK_RCNN
 
 ROOT = Path(__file__).resolve().parents[2]

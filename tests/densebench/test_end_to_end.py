@@ -13,7 +13,7 @@ from PIL import Image
 
 from densebench.checkpoint import read_checkpoint
 from densebench.data import mini
-from densebench.leaderboard.records import read_records
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 

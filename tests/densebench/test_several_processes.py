@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from densebench.leaderboard.records import Record, read_records
+from densebench.results.records import Record, read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

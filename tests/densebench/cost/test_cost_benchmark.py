@@ -1,23 +1,27 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from rich.console import Console
 
 from densebench import provenance
+from densebench.cost import grid
 from densebench.cost.benchmark import benchmark
 from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings
+from densebench.cost.tables import grid_table
 from densebench.errors import DensebenchError
-from densebench.leaderboard.records import read_records
-from densebench.recipe import RunOptions, resolve
+from densebench.recipe import Recipe, RunOptions, resolve
+from densebench.results.records import read_records
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")
@@ -178,3 +182,40 @@ def test_provenance_of_a_checkout_and_of_an_installation(monkeypatch: pytest.Mon
     monkeypatch.setattr(provenance, "ROOT", tmp_path / ".venv")
     (tmp_path / ".venv").mkdir()
     assert provenance.git_commit() is None
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, OSError, AssertionError])
+def test_a_combination_that_does_not_compile_is_a_row_with_its_reason(
+    failure: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(recipe: object, settings: CostSettings) -> dict[str, Any]:
+        if settings.compile and settings.amp:
+            raise failure("backend='inductor' raised:\nCppCompileError: C++ compile error\n" + 200 * "g++ ")
+        return {"latency_ms": {"median": 5.0, "p5": 4.0, "p95": 6.0}, "fps": 200.0}
+
+    monkeypatch.setattr(grid, "measure", measured)
+    rows = measure_grid(cast(Recipe, None), CostSettings(device="cpu"))
+    notes = [row["note"] for row in rows if row["compile"] and row["dtype"] == "bfloat16"]
+    assert len(rows) == 8 and len(notes) == 2
+    assert all(note.startswith("backend='inductor' raised: CppCompileError: C++ compile") for note in notes)
+    assert all(len(note) <= 120 for note in notes)
+    assert [row["fps"] for row in rows if row["note"] is None] == [200.0] * 6
+
+
+def test_a_failure_that_is_no_compilers_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(recipe: object, settings: CostSettings) -> dict[str, Any]:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(grid, "measure", measured)
+    with pytest.raises(TypeError):
+        measure_grid(cast(Recipe, None), CostSettings(device="cpu"))
+
+
+def test_the_table_of_a_grid_tells_reasons_below_and_once() -> None:
+    one = {"dtype": "float32", "memory_format": "contiguous", "compile": True, "latency_ms": None, "fps": None}
+    rows = [{**one, "note": note} for note in ("no [compiler] here", "no [compiler] here", "not begun after 600 s")]
+    output = io.StringIO()
+    Console(file=output, width=80).print(grid_table(rows))
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    assert "[1] no [compiler] here" in lines and "[2] not begun after 600 s" in lines
+    assert [line[-3:] for line in lines if line.startswith("float32")] == ["[1]", "[1]", "[2]"]

@@ -1,8 +1,8 @@
 import pytest
 
 from densebench.leaderboard.entries import baseline_entry, measured_entries, published_entry
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 @pytest.fixture
