@@ -11,7 +11,7 @@ from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
 from torch import Tensor
 
-from densebench.heads.convolution_module import convolve_module, is_ordinary
+from densebench.heads.convolution_module import convolve_module, is_ordinary, project
 from densebench.heads.segmentation_loss import LoggedAccuracy
 
 
@@ -42,12 +42,13 @@ class LeanUPerHead(LoggedAccuracy, UPerHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """Feature maps of all levels -> (N, channels, H / 4, W / 4), what the classifier reads."""
-        if self.plain or not all(map(is_ordinary, (self.fpn_bottleneck, *self.fpn_convs))):
+        is_known = all(map(is_ordinary, (self.fpn_bottleneck, *self.fpn_convs)))
+        if self.plain or not is_known or not all(is_ordinary(lateral, side=1) for lateral in self.lateral_convs):
             result: Tensor = super()._forward_feature(inputs)
             return result
         # Products over channels are what this is all about, so channels lie side by side.
         levels = [level.contiguous(memory_format=torch.channels_last) for level in self._transform_inputs(inputs)]
-        laterals = [lateral(level) for lateral, level in zip(self.lateral_convs, levels, strict=False)]
+        laterals = [project(lateral, level) for lateral, level in zip(self.lateral_convs, levels, strict=False)]
         laterals.append(self.psp_forward(levels))
         for index in range(len(laterals) - 1, 0, -1):
             finer = laterals[index - 1]
@@ -57,7 +58,7 @@ class LeanUPerHead(LoggedAccuracy, UPerHead):
         del finer, levels
         coarsest = laterals.pop()
         # From the end, so that every lateral is gone when its map is there.
-        maps = [
-            convolve_module(module, laterals.pop(), [], self.align_corners) for module in reversed(self.fpn_convs)
-        ][::-1]
+        maps = [convolve_module(module, laterals.pop(), [], self.align_corners) for module in reversed(self.fpn_convs)][
+            ::-1
+        ]
         return convolve_module(self.fpn_bottleneck, maps[0], [*maps[1:], coarsest], self.align_corners)
