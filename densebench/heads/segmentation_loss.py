@@ -30,7 +30,7 @@ class LoggedAccuracy(BaseDecodeHead):
         weight = None if self.sampler is None else self.sampler.sample(scores, labels)
         labels = labels.squeeze(1)
         losses: dict[str, Tensor] = {}
-        parts = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else (self.loss_decode,)
+        parts: Iterable[Any] = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else (self.loss_decode,)
         for part in parts:
             value = part(scores, labels, weight=weight, ignore_index=self.ignore_index)
             losses[part.loss_name] = losses[part.loss_name] + value if part.loss_name in losses else value
