@@ -36,6 +36,7 @@ from densebench.engine.console import ProgressHook, captured_imports, console, q
 from densebench.engine.time_share import TimeShareHook, tell_time
 from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
+from densebench.evaluation.precision_change import change_line
 from densebench.key_layouts import for_model
 from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
@@ -169,6 +170,9 @@ def test(
         path,
     )
     screen.print(task.result_line(metrics))
+    change = change_line(path, task.metrics)
+    if change is not None:
+        screen.print(change)
     tell_time(spent, screen, runner.logger)
     screen.print(f"Record: {path}")
     return TestResult(metrics, path)

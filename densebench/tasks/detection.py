@@ -108,6 +108,7 @@ DETECTION = Task(
         f"{kind}_{name}" for kind in ("bbox", "segm") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
     ),
     visualizer="DetLocalVisualizer",
+    hooks=(),
     fill_model=fill_model,
     train_pipeline=lambda description, num_classes: train_pipeline(description, needs_masks(description)),
     test_pipeline=lambda protocol, num_classes: test_pipeline(protocol),

@@ -80,6 +80,7 @@ SEGMENTATION = Task(
     registration="densebench.registration",
     metrics=("mIoU", "mAcc", "aAcc"),
     visualizer="SegLocalVisualizer",
+    hooks=({"type": "LoggedAccuracyHook"},),
     fill_model=fill_model,
     train_pipeline=lambda description, num_classes: pipelines.train_pipeline(description, _labels(num_classes)),
     test_pipeline=lambda protocol, num_classes: pipelines.test_pipeline(protocol, _labels(num_classes)),
