@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from densebench.leaderboard.records import Record, read_records
+from densebench.results.records import Record, read_records
 
 FULL_PRECISION = "float32"
 

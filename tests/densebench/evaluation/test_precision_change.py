@@ -8,8 +8,8 @@ import pytest
 from densebench.engine.training import train
 from densebench.evaluation.precision_change import change_line
 from densebench.evaluation.testing import test as run_test
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions
+from densebench.results.records import read_records
 
 
 @pytest.fixture(scope="module")
