@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densebench.evaluation.average_precision import Outcomes, average_precisions, ties
 from densebench.evaluation.iou import summarize
 from densebench.leaderboard.bootstrap import (
     class_ious,
@@ -67,7 +68,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(0)
     truth = np.array([0.3, 0.5, 0.8])
     num_tests, num_images = 2000, 200
-    weights = resample_weights(num_images, 400)
+    rows = np.vstack([np.ones((1, num_images), np.int32), resample_weights(num_images, 400)])  # the test itself first
     covered = real = 0
     for _ in range(num_tests):
         unions = random.integers(200, 1800, (num_images, NUM_CLASSES))
@@ -75,9 +76,44 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         first, second = (
             (unions * np.clip(truth + hard + random.normal(0, 0.1, unions.shape), 0, 1)).astype(int) for _ in range(2)
         )
-        one, other = (mean(class_ious(weights, part, unions)) for part in (first, second))
-        found = interval(0.0, one)
+        (value, *one), (other_value, *other) = (mean(class_ious(rows, part, unions)) for part in (first, second))
+        found = interval(value, np.array(one))
         covered += found.low <= 100 * truth.mean() <= found.high
-        real += difference(0.0, 0.0, one, other).is_real
+        real += difference(value, other_value, np.array(one), np.array(other)).is_real
     assert 93 < 100 * covered / num_tests < 97
     assert 3 < 100 * real / num_tests < 7
+
+
+@pytest.mark.slow
+def test_intervals_of_ap_miss_on_both_sides_alike() -> None:
+    """400 simulated test sets of rare categories; resamples score higher, by half of their standard deviation."""
+    random = np.random.default_rng(0)
+    num_tests, num_images, num_categories = 400, 200, 30
+    rows = np.vstack([np.ones((1, num_images), np.int32), resample_weights(num_images, 200)])  # the test itself first
+    found, bias, spread = [], [], []
+    for _ in range(num_tests):
+        outcomes = simulated_detections(random, num_images, num_categories)
+        value, *resampled = 100 * mean(average_precisions(rows, outcomes, 1))
+        found.append(interval(value, np.array(resampled)))
+        bias.append(np.mean(resampled) - value)
+        spread.append(np.std(resampled))
+    assert np.mean(bias) > np.mean(spread) / 3
+    expected = np.mean([one.value for one in found])
+    too_high = np.mean([one.low > expected for one in found])
+    too_low = np.mean([one.high < expected for one in found])
+    # 2.5 % each if the spread of 200 images were that of all; their standard error is 1 point.
+    assert too_high < 0.065 and too_low < 0.065
+
+
+def simulated_detections(random: np.random.Generator, num_images: int, num_categories: int) -> Outcomes:
+    """Rare objects, most of them found with higher scores than what is found wrongly."""
+    objects = random.poisson(0.05, (num_images, num_categories))
+    right = random.binomial(objects, 0.75)
+    wrong = random.poisson(0.08, objects.shape)
+    images, categories = (axis.ravel() for axis in np.indices(objects.shape))
+    image = np.concatenate([np.repeat(images, counts.ravel()) for counts in (right, wrong)])
+    category = np.concatenate([np.repeat(categories, counts.ravel()) for counts in (right, wrong)])
+    is_right = np.arange(len(image)) < right.sum()
+    order, tie = ties(random.normal(np.where(is_right, 1.0, -0.2)), image, category)
+    matched = is_right[order].astype(np.uint64)
+    return Outcomes(image[order], category[order], tie, matched, np.zeros_like(matched), objects)
