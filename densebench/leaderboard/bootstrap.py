@@ -3,9 +3,9 @@
 A resample is a vector of weights, how often each image was drawn (Efron and Tibshirani, An Introduction to the
 Bootstrap, ch. 6). Two models are compared on the same resamples, so that what both find hard cancels out (ch. 8).
 
-Resamples are moved so that their mean is the value itself (ch. 10: the estimate of bias, taken off). AP needs it: copies
-of an image agree with each other, so that resamples score higher than the test, with many rare categories by half of
-their spread and more; left where they are, intervals end just below the value and reach far above it.
+Resamples are moved so that their mean is the value itself (ch. 10: the estimate of bias, taken off). AP needs it, since
+copies of an image agree with each other and resamples score higher than the test: with many rare categories by half of
+their spread and more. Left where they are, intervals end just below the value and reach far above it.
 """
 
 from __future__ import annotations

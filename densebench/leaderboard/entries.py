@@ -66,6 +66,11 @@ class Entry:
         """The records of one kind, one for each seed."""
         return tuple(record for record in self.records if record.kind == kind)
 
+    @property
+    def precision(self) -> str | None:
+        """The number format that the tests ran in."""
+        return next((record.cost.get("dtype") for record in self.records if record.kind != "benchmark"), None)
+
     def on(self, device: str | None) -> Entry:
         """With the FPS, latency and memory of a device in its figures."""
         figures = {name: figure for name, figure in self.figures.items() if name not in OF_DEVICE}
@@ -82,7 +87,8 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
 
     Test records count only where they are of the same checkpoint and images as the newest test record: a multi-scale
     result from before a retraining must not stand beside the single-scale result from after it. Seeds are combined
-    where they were trained and tested alike. Costs come from all benchmarks (densebench.leaderboard.costs).
+    where they were trained and tested alike; tests of another precision (--amp) are an entry of their own. Costs come
+    from all benchmarks (densebench.leaderboard.costs).
     """
     groups: dict[Key, list[Record]] = {}
     benchmarks: dict[Key, list[Record]] = {}
@@ -90,7 +96,7 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
         if record.kind == "benchmark":
             benchmarks.setdefault(_key(record, _without_seed(record.experiment)), []).append(record)
         else:
-            groups.setdefault(_key(record, record.experiment), []).append(record)
+            groups.setdefault((*_key(record, record.experiment), record.cost.get("dtype")), []).append(record)
     used = set()
     for group in groups.values():
         # A model costs the same whatever seed it was trained with.
@@ -208,6 +214,7 @@ def _training_and_test(entry: Entry) -> Key:
     return (
         *(_without_seed(entry.experiment or ""), entry.dataset, entry.method, entry.backbone, entry.mini),
         *(entry.pretrain, entry.schedule, entry.dataset_fingerprint, json.dumps(protocols, sort_keys=True)),
+        entry.precision,
     )
 
 
