@@ -1,6 +1,7 @@
-"""What the walk over all configs does with each: one iteration and a validation on the miniature, the recipe's model.
+"""What the walk over the configs does with each: one iteration and a validation on the miniature, the recipe's model.
 
-The walk is in two files, so that two processes share it.
+Of the configs of one method, backbone and data set the walk takes the first: the others differ in starting weights and
+schedule alone. `DENSEBENCH_WALK=all` takes all of them. The walk is in two files, so that two processes share it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,19 @@ LARGE = (
 )
 NAMES = sorted(file.stem for file in CONFIG_FOLDER.glob("*.py"))
 SMALLER = tuple(name for name in NAMES if name not in LARGE)
+DATASETS = ("coco", "ade20k", "cityscapes", "folder")
+
+
+def walked() -> list[str]:
+    """The configs that are tried."""
+    if os.environ.get("DENSEBENCH_WALK") == "all":
+        return list(SMALLER)
+    first: dict[str, str] = {}
+    for name in SMALLER:
+        words = name.split("_")
+        end = next(index for index, word in enumerate(words) if word in DATASETS)
+        first.setdefault("_".join(words[: end + 1]), name)
+    return list(first.values())
 
 
 def trains_on_the_miniature(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
