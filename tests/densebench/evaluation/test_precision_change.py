@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from densebench.data import mini
 from densebench.engine.training import train
 from densebench.evaluation.precision_change import change_line
 from densebench.evaluation.testing import test as run_test
@@ -37,9 +38,11 @@ def test_a_test_tells_the_change(tested: Path, tiny_recipe: Path, capsys: pytest
 
 
 @pytest.mark.slow
-def test_a_trained_segmentor_keeps_its_miou(tmp_path: Path) -> None:
+def test_a_trained_segmentor_keeps_its_miou(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mini, "NUM_IMAGES", {"train": 64, "val": 8})
+    data_root = mini.make("ade20k", tmp_path / "data")
     name = "demo/upernet_convnextv2_atto_ade20k.py"
-    options = {"mini": True, "mini_iters": 100, "seed": 0, "work_dir": str(tmp_path)}
+    options = {"mini": True, "mini_iters": 60, "seed": 0, "work_dir": str(tmp_path), "data_root": str(data_root)}
     train(RunOptions(f"configs/{name}", **options))
     found = [
         run_test(RunOptions(f"configs/{name}", **options, amp=amp), None, multi_scale=False, command=[]).metrics["mIoU"]
