@@ -1,6 +1,6 @@
 """What the walk over the configs does with each: one iteration and a validation on the miniature, the recipe's model.
 
-Of the configs of one method, backbone family and data set the walk takes one: the others differ in width, depth, starting
+Of the configs of one method, backbone family and data set the walk takes one: others differ in width, depth, starting
 weights and schedule. `DENSEBENCH_WALK=all` takes all of them. The walk is in two files, so that two processes share it.
 """
 
