@@ -1,7 +1,5 @@
 """The published recipe itself, full-size model and heads, on the miniature."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +10,7 @@ from timm.models.convnext import checkpoint_filter_fn
 import backbones
 from densebench.data import mini
 from densebench.results.records import read_records
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from tests.running import run_tool
 
 
 @pytest.fixture
@@ -32,7 +24,7 @@ def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_published_recipe_trains_and_tests_on_the_miniature(tmp_path: Path, data_root: Path) -> None:
     options = ["upernet_convnext_t_ade20k", "--mini", "--data-root", data_root, "--work-dir", tmp_path]
     for command in (("train", *options, "--mini-iters", 2), ("test", *options), ("test", *options, "--aug-test")):
-        result = tool(*command)
+        result = run_tool(*command)
         assert result.returncode == 0, result.stderr
     records, problems = read_records([tmp_path])
     assert not problems and {record.kind for record in records} == {"test-ss", "test-ms"}

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,22 +20,11 @@ from densebench.cost.tables import grid_table
 from densebench.errors import DensebenchError
 from densebench.recipe import Recipe, RunOptions, resolve
 from densebench.results.records import read_records
+from tests.running import run_tool
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")
 ONLY_PARAMS = CostSettings(only=("params",))
-
-
-def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "tools/benchmark.py", *arguments],
-        cwd=ROOT,
-        # One thread: others of a busy machine would wait for one another.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def only_record(work_dir: Path) -> Any:
@@ -50,8 +37,9 @@ def only_record(work_dir: Path) -> Any:
 def test_counts_end_to_end(tmp_path: Path) -> None:
     copy = tmp_path / "copy.json"
     result = run_tool(
-        *("upernet_convnext_t_ade20k", "--only", "params,flops", "--work-dir", str(tmp_path / "run")),
-        *("--json", str(copy)),
+        *("benchmark", "upernet_convnext_t_ade20k", "--only", "params,flops", "--work-dir", tmp_path / "run"),
+        *("--json", copy),
+        fresh=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -70,10 +58,25 @@ def test_counts_end_to_end(tmp_path: Path) -> None:
     assert json.loads(copy.read_text()) == json.loads(record.path.read_text())
 
 
-def test_latency_and_memory_end_to_end(tmp_path: Path) -> None:
+def test_latency_and_memory_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # others of a busy machine would wait for one another
     result = run_tool(
-        *(DEMO, "--mini", "--only", "latency,memory", "--device", "cpu", "--batch-size", "2", "--shape", "128", "64"),
-        *("--amp", "--channels-last", "--work-dir", str(tmp_path)),
+        *(
+            "benchmark",
+            DEMO,
+            "--mini",
+            "--only",
+            "latency,memory",
+            "--device",
+            "cpu",
+            "--batch-size",
+            "2",
+            "--shape",
+            "128",
+            "64",
+        ),
+        *("--amp", "--channels-last", "--work-dir", tmp_path),
+        fresh=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -134,7 +137,7 @@ def test_another_backbone_has_no_label_of_pretraining(tmp_path: Path, capsys: py
     ],
 )
 def test_usage_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = run_tool("upernet_convnext_t_ade20k", "--work-dir", str(tmp_path), *arguments)
+    result = run_tool("benchmark", "upernet_convnext_t_ade20k", "--work-dir", str(tmp_path), *arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert not list(tmp_path.rglob("*.json"))
