@@ -88,10 +88,10 @@ def test_latency_and_memory_end_to_end(tmp_path: Path, monkeypatch: pytest.Monke
     assert (cost["dtype"], cost["memory_format"], cost["threads"]) == ("bfloat16", "channels_last", 1)
     assert cost["device"]
     latency = cost["latency_ms"]
-    assert (latency["batch_size"], latency["input"]) == (2, [128, 64])
+    assert (latency["batch_size"], latency["input"]) == (2, [64, 32])
     assert latency["p5"] <= latency["median"] <= latency["p95"]
     assert cost["fps"] == pytest.approx(2000 / latency["median"])
-    weights_mb = 13.8 * 4 * 1e6 / 2**20
+    weights_mb = 11.2 * 4 * 1e6 / 2**20
     assert cost["peak_memory_mb"] > weights_mb
     assert cost["train_peak_memory_mb"] > 4 * weights_mb  # with gradients and two states
     assert (cost["train_batch_size"], cost["train_memory_note"]) == (2, None)
