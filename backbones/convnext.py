@@ -19,7 +19,7 @@ import torch
 from timm.layers import DropPath, LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
-from backbones.layers.feed_forward import feed_forward, feed_forward_grn
+from backbones.layers.feed_forward import add_feed_forward, adds_in_chunks, feed_forward, feed_forward_grn
 from backbones.layers.large_kernel import LargeKernelConv2d
 from backbones.layers.linear import uses_onednn
 from backbones.layers.memory_layout import channels_last_on_cpu
@@ -58,6 +58,10 @@ class Block(nn.Module):
         weight: Tensor = self.pwconv2.weight
         bias: Tensor = self.pwconv2.bias
         scale: Tensor | None = self.gamma
+        has_grn = isinstance(self.grn, GlobalResponseNorm)
+        if scale is not None and not has_grn and not self.training and adds_in_chunks(x):
+            weights = (self.pwconv1.weight, self.pwconv1.bias, weight, bias)
+            return add_feed_forward(residual.permute(0, 2, 3, 1), x, *weights, scale).permute(0, 3, 1, 2)
         # In training it is cheaper to scale the weights than the map; not under autocast, where 1e-6 of one may be 0.
         if scale is not None and torch.is_grad_enabled() and uses_onednn(x) and not torch.is_autocast_enabled("cpu"):
             weight, bias, scale = scale[:, None] * weight, scale * bias, None

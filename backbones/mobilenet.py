@@ -29,6 +29,8 @@ from torch.nn.functional import relu6
 
 from backbones.layers.checkpointing import run_layers
 from backbones.layers.large_kernel import LargeKernelConv2d
+from backbones.layers.memory_layout import channels_last_on_cpu
+from backbones.layers.pointwise import PointwiseConv2d
 from backbones.layers.reparameterization import fold_batch_norm, fold_norm_after, pad_kernel
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
@@ -95,16 +97,16 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         width = in_channels * expansion
-        self.expand = _conv_norm(nn.Conv2d(in_channels, width, kernel_size=1, bias=False)) if expansion > 1 else None
+        self.expand = _conv_norm(PointwiseConv2d(in_channels, width, bias=False)) if expansion > 1 else None
         self.depthwise = DepthwiseConv(width, kernel_size, stride, dilation, small_kernel_size)
-        self.project = _conv_norm(nn.Conv2d(width, out_channels, kernel_size=1, bias=False))
+        self.project = _conv_norm(PointwiseConv2d(width, out_channels, bias=False))
         self.shortcut = shortcut and stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path) if drop_path > 0 and self.shortcut else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
-        y = x if self.expand is None else relu6(self.expand(x))
-        y = self.drop_path(self.project(relu6(self.depthwise(y))))
+        y = x if self.expand is None else _relu6(self.expand(x))
+        y = self.drop_path(self.project(_relu6(self.depthwise(y))))
         return x + y if self.shortcut else y
 
 
@@ -198,7 +200,7 @@ class DenseMobileNetV2(PyramidBackbone):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one (N, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])) per level."""
-        x = relu6(self.stem(x))
+        x = _relu6(self.stem(channels_last_on_cpu(x)))
         outputs = []
         for index, stage in enumerate(self.stages):
             x = run_layers(stage.children(), x, self.use_checkpoint and self.training)
@@ -290,6 +292,10 @@ def _depthwise(channels: int, kernel_size: int, stride: int, dilation: int, bias
 
 def _conv_norm(convolution: nn.Conv2d) -> nn.Sequential:
     return nn.Sequential(OrderedDict(conv=convolution, norm=nn.BatchNorm2d(convolution.out_channels)))
+
+
+def _relu6(x: Tensor) -> Tensor:
+    return relu6(x, inplace=not torch.is_grad_enabled())  # in place where no gradient needs what was there before
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -13,14 +13,25 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from backbones.layers.checkpointing import run_layers
+from backbones.layers.memory_layout import channels_last_on_cpu
 from backbones.layers.norm import synchronize_norms
+from backbones.layers.pointwise import PointwiseConv2d, pointwise_feed_forward
 from backbones.layers.reparameterization import ReparameterizedConv2d, fold_norm_after, fold_norm_before
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import register
+
+
+class ReLU(nn.ReLU):
+    """In place where no gradient needs what was there before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return nn.functional.relu(x, inplace=not torch.is_grad_enabled())
 
 
 class RepLKBlock(nn.Module):
@@ -38,7 +49,7 @@ class RepLKBlock(nn.Module):
         self.prelkb_bn: nn.Module = nn.BatchNorm2d(dim)
         self.pw1 = _conv_bn(dim, inner_dim, relu=True)
         self.large_kernel = ReparameterizedConv2d(inner_dim, kernel_size, small_kernel_size)
-        self.lk_nonlinear = nn.ReLU()
+        self.lk_nonlinear = ReLU()
         self.pw2 = _conv_bn(inner_dim, dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
@@ -61,6 +72,10 @@ class ConvFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
+        if len(self.pw1) == len(self.pw2) == 1:  # merged: no BN between the convolutions
+            first, second = self.pw1[0], self.pw2[0]
+            assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
+            return x + self.drop_path(pointwise_feed_forward(self.preffn_bn(x), first, second))
         return x + self.drop_path(self.pw2(self.nonlinear(self.pw1(self.preffn_bn(x)))))
 
 
@@ -166,7 +181,7 @@ class DenseRepLKNet(PyramidBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) -> one (N, out_channels[i], H / out_strides[i], W / out_strides[i]), rounded up, per output."""
         outputs = []
-        x = run_layers(self.stem, x, self.use_checkpoint and self.training)
+        x = run_layers(self.stem, channels_last_on_cpu(x), self.use_checkpoint and self.training)
         for index, stage in enumerate(self.stages):
             if index > 0:
                 x = self.transitions[index - 1](x)
@@ -244,10 +259,14 @@ class DenseRepLKNet(PyramidBackbone):
 def _conv_bn(
     in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1, relu: bool = False
 ) -> nn.Sequential:
-    convolution = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, groups=groups, bias=False
+    convolution = (
+        PointwiseConv2d(in_channels, out_channels, bias=False)
+        if kernel_size == 1
+        else nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, groups=groups, bias=False
+        )
     )
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=convolution, bn=nn.BatchNorm2d(out_channels))
     if relu:
-        layers["nonlinear"] = nn.ReLU()
+        layers["nonlinear"] = ReLU()
     return nn.Sequential(layers)

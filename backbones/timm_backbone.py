@@ -18,6 +18,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from backbones.layers.image_size import crop_to_image, pad_to_multiple
+from backbones.layers.meta_device import on_meta_device
 from backbones.layers.simple_feature_pyramid import PYRAMID_STRIDES, SimpleFeaturePyramid
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import UnknownBackboneError
@@ -69,7 +70,7 @@ class TimmBackbone(PyramidBackbone):
             if timm_accepts(model_name, argument, value):
                 model_arguments |= switch
 
-        with torch.device("meta"):
+        with on_meta_device():
             twin = _create(model_name, False, model_arguments)
         self.map_indices = _map_indices(model_name, twin.feature_info)
         self.is_flat = len(self.map_indices) == 1
@@ -147,7 +148,7 @@ def timm_accepts(model_name: str, argument: str, value: Any) -> bool:
     """
     _require_known(model_name)
     try:
-        with torch.device("meta"):
+        with on_meta_device():
             timm.create_model(model_name, **{argument: value})
     except TypeError as error:
         if argument in str(error):

@@ -102,6 +102,7 @@ def assemble(
             {"type": "StartingWeightsHook", "weights": _plain(asdict(weights)), "allow_partial": allow_partial},
             {"type": "CheckpointIdentityHook", "identity": identity},
             {"type": "RandomStateHook"},
+            *copy.deepcopy(task.hooks),
         ],
         "default_hooks": {
             "timer": {"type": "IterTimerHook"},

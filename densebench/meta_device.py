@@ -6,9 +6,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from mmengine.registry import MODELS
 from torch import nn
+
+from backbones.layers.meta_device import on_meta_device
 
 
 def build_on_meta(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
@@ -18,7 +19,7 @@ def build_on_meta(config: Mapping[str, Any]) -> tuple[nn.Module, str]:
     """
     # mmdet's detectors write into the config that they are built from.
     try:
-        with torch.device("meta"):
+        with on_meta_device():
             return MODELS.build(copy.deepcopy(dict(config))), "meta"
     except RuntimeError:
         # Some models read values while they are built (drop rates from a tensor), which meta tensors do not have.

@@ -20,6 +20,8 @@ import densebench.engine.layer_decay  # noqa: E402
 import densebench.engine.random_state  # noqa: E402
 import densebench.evaluation.iou  # noqa: E402
 import densebench.evaluation.multi_scale  # noqa: E402
+import densebench.heads.aspp_head  # noqa: E402
+import densebench.heads.fcn_head  # noqa: E402
 import densebench.heads.uper_head  # noqa: E402
 
 __all__ = ["backbones", "densebench", "mmseg"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SUFFIX = ".part"  # of names that a killed process may leave
+
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
@@ -15,7 +17,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     A process that is killed leaves the earlier file, if any, as it was. Raises what the writing or renaming raises.
     """
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{os.getpid()}.part")
+    temporary = target.with_name(f".{secrets.token_hex(4)}-{os.getpid()}{SUFFIX}")
     try:
         yield temporary
         temporary.replace(target)

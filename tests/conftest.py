@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 
+import densebench.registration  # noqa: F401  (before any test's import of mmseg or mmdet, which look for mmcv's operators)
 from backbones import registry
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -28,6 +29,15 @@ def miniature_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     patch.setenv("DENSEBENCH_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_scope_left() -> Iterator[None]:
+    """A runner's default scope outlives the runner in mmengine; here it ends with the test that made it."""
+    known = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(known)
 
 
 @pytest.fixture(scope="session")

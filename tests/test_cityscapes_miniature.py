@@ -1,7 +1,5 @@
 """The Cityscapes recipes as they are, full-size models and heads, on a miniature, through the tools."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +8,8 @@ from PIL import Image
 
 from densebench.data import mini
 from densebench.data.cityscapes import label_id_of_train_id
-from densebench.leaderboard.records import read_records
-
-ROOT = Path(__file__).resolve().parents[1]
+from densebench.results.records import read_records
+from tests.running import run_tool
 
 
 @pytest.fixture
@@ -23,8 +20,7 @@ def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tool(name: str, *arguments: object) -> None:
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_tool(name, *arguments)
     assert result.returncode == 0, result.stderr
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from backbones.layers import direct_convolution, fourier_convolution
 from backbones.layers.direct_convolution import Geometry, can_correlate_input_gradient, memory_format
+from backbones.layers.processor import HAS_AVX512
 
 
 class Algorithm(enum.Enum):
@@ -32,9 +33,9 @@ class Pass(enum.Enum):
 LAYOUTS = {Algorithm.CONTIGUOUS: torch.contiguous_format, Algorithm.CHANNELS_LAST: torch.channels_last}
 
 
-# The largest kernel that oneDNN has a depthwise convolution for in (N, C, H, W); for larger ones torch falls back to a
-# matrix product per channel, tens of times slower.
-MAX_CONTIGUOUS_KERNEL = 13
+# The largest kernels that oneDNN has a depthwise convolution for in (N, C, H, W), and its gradient for the input; for
+# larger ones torch falls back to a matrix product per channel, tens of times slower.
+MAX_CONTIGUOUS_KERNEL = {Pass.FORWARD: 13 if HAS_AVX512 else 9, Pass.INPUT_GRADIENT: 13}
 
 
 def possible(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Algorithm, ...]:
@@ -52,11 +53,16 @@ def candidates(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tup
     hopeless: set[Algorithm] = set()
     if x.device.type == "cpu" and step is Pass.WEIGHT_GRADIENT:
         hopeless = {Algorithm.CHANNELS_LAST, Algorithm.CONTIGUOUS}  # the fallback at any size, in both layouts
-    elif x.device.type == "cpu" and max(weight.shape[2:]) > MAX_CONTIGUOUS_KERNEL:
+    elif x.device.type == "cpu" and not has_contiguous(step, weight):
         hopeless = {Algorithm.CONTIGUOUS}
     elif x.device.type != "cpu" and step is Pass.WEIGHT_GRADIENT:
         hopeless = {Algorithm.CORRELATION}  # kernels of a map's size are no case that GPU libraries are made for
     return tuple(algorithm for algorithm in possible(step, x, weight, geometry) if algorithm not in hopeless)
+
+
+def has_contiguous(step: Pass, weight: Tensor) -> bool:
+    """Whether the CPU has more than a fallback in (N, C, H, W) for a kernel (C, 1, K, L)."""
+    return max(weight.shape[2:]) <= MAX_CONTIGUOUS_KERNEL.get(step, 0)
 
 
 def run_forward(algorithm: Algorithm, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

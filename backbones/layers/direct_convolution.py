@@ -6,6 +6,7 @@ as such: its weight gradient of a large depthwise kernel is a matrix product per
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -99,24 +100,51 @@ def correlated_input_gradient(gradient: Tensor, weight: Tensor, geometry: Geomet
 def correlated_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Gradient for the weight: each image convolved with its output's gradient as the kernel, channels_last.
 
-    Stride and dilation change places: neighbouring taps of the weight lie `dilation` apart in x, neighbouring elements
-    of the gradient `stride`. Images are added in float32 at least.
+    Images are added in float32 at least.
     """
-    channels, _, rows, columns = weight.shape
+    total = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
     x = x.contiguous(memory_format=torch.channels_last)
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    total: Tensor | None = None
+    is_strided = geometry.stride != (1, 1) and geometry.dilation == (1, 1)
     for image, kernel in zip(x.split(1), gradient.split(1), strict=True):
-        one = functional.conv2d(
-            image,
-            kernel.transpose(0, 1),  # (1, C, H', W') -> (C, 1, H', W')
-            stride=geometry.dilation,
-            padding=geometry.padding,
-            dilation=geometry.stride,
-            groups=channels,
-        )
-        # A stride may leave rows of x unused, which give taps that the weight does not have.
-        one = one[0, :, None, :rows, :columns].to(torch.promote_types(one.dtype, torch.float32))
-        total = one if total is None else total.add_(one)
-    assert total is not None
-    return total.to(weight.dtype).contiguous()
+        kernel = kernel.transpose(0, 1)  # (1, C, H', W') -> (C, 1, H', W')
+        if is_strided:
+            _add_by_phases(total, image, kernel, geometry)
+        else:
+            total += _correlation(image, kernel, geometry, weight.shape)
+    return total.to(weight.dtype)
+
+
+def _correlation(image: Tensor, kernel: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
+    """(1, C, H, W), (C, 1, H', W') -> the weight's gradient (C, 1, K, L) from one image.
+
+    Stride and dilation change places: neighbouring taps of the weight lie `dilation` apart in x, neighbouring elements
+    of the gradient `stride`.
+    """
+    found = functional.conv2d(
+        image,
+        kernel,
+        stride=geometry.dilation,
+        padding=geometry.padding,
+        dilation=geometry.stride,
+        groups=len(kernel),
+    )
+    # A stride may leave rows of x unused, which give taps that the weight does not have.
+    return found[0, :, None, : shape[2], : shape[3]]
+
+
+def _add_by_phases(total: Tensor, image: Tensor, kernel: Tensor, geometry: Geometry) -> None:
+    """Add one image's gradient to the weight's (C, 1, K, L), whose taps meet x at every `stride`-th pixel alone.
+
+    Taps of one phase (their row and column modulo the stride) see one map of every `stride`-th pixel, without gaps:
+    several times as fast as a kernel with gaps.
+    """
+    rows, columns = geometry.padding
+    padded = functional.pad(image, (columns, columns, rows, rows)).contiguous(memory_format=torch.channels_last)
+    for row, column in itertools.product(*map(range, geometry.stride)):
+        taps = total[:, :, row :: geometry.stride[0], column :: geometry.stride[1]]
+        if taps.numel() > 0:
+            height, width = (kernel.shape[axis] + taps.shape[axis] - 1 for axis in (2, 3))
+            phase = padded[:, :, row :: geometry.stride[0], column :: geometry.stride[1]][:, :, :height, :width]
+            phase = phase.contiguous(memory_format=torch.channels_last)
+            taps += functional.conv2d(phase, kernel, groups=len(kernel)).transpose(0, 1)

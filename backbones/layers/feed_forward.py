@@ -17,9 +17,29 @@ def feed_forward(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bia
     """Linear, GELU, linear: (N, H, W, C), (D, C), (D,), (E, D), (E,) -> (N, H, W, E)."""
     if not uses_onednn(x):
         return linear(linear_gelu(x, weight1, bias1), weight2, bias2)
-    chunks = x.flatten(0, -2).split(ROWS_PER_THREAD * torch.get_num_threads())
-    outputs = [linear(linear_gelu(rows, weight1, bias1), weight2, bias2) for rows in chunks]
+    outputs = [linear(linear_gelu(rows, weight1, bias1), weight2, bias2) for rows in _chunks(x)]
     return torch.cat(outputs).unflatten(0, x.shape[:-1])
+
+
+def adds_in_chunks(x: Tensor) -> bool:
+    """Whether `add_feed_forward` can compute on a map."""
+    return uses_onednn(x) and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+def add_feed_forward(
+    residual: Tensor, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, scale: Tensor
+) -> Tensor:
+    """`residual` (N, H, W, E) + `scale` (E,) * `feed_forward`, added while it is in the cache; without gradients."""
+    output = torch.empty_like(residual, memory_format=torch.contiguous_format)
+    for rows, before, after in zip(_chunks(x), _chunks(residual), _chunks(output), strict=True):
+        hidden = linear_gelu(rows, weight1, bias1)
+        torch.addcmul(before, linear(hidden, weight2, bias2), scale, out=after)
+    return output
+
+
+def _chunks(x: Tensor) -> tuple[Tensor, ...]:
+    """(N, H, W, C) -> (rows, C) each."""
+    return x.flatten(0, -2).split(ROWS_PER_THREAD * torch.get_num_threads())
 
 
 def feed_forward_grn(

@@ -25,15 +25,16 @@ import torch
 from torch import Tensor
 
 from backbones.layers.depthwise_algorithms import (
-    MAX_CONTIGUOUS_KERNEL,
     Algorithm,
     Pass,
     candidates,
+    has_contiguous,
     possible,
     run_forward,
     run_gradients,
 )
 from backbones.layers.direct_convolution import Geometry, memory_format
+from backbones.layers.processor import HAS_AVX512
 
 SETTING = "DENSEBENCH_LARGE_KERNEL"
 # The slowest candidate that is left reaches some 5e9 a second on a core.
@@ -41,6 +42,9 @@ MEASURED_PRODUCTS = 2**28
 MAX_SIDE = 512  # larger maps are timed at this size: all algorithms are linear in the area by then
 # The rule's algorithm stays unless another one is faster by this factor: noise should not make the choice.
 MARGIN = 1.2
+# Up to this side the CPU's kernels follow the rule, which has been right there on every processor that was tried: the
+# same seed gives the same weights, bit for bit.
+MAX_SETTLED_KERNEL = 13
 # An algorithm is timed until both are reached, and the best run counts: on a busy machine most runs are disturbed.
 MIN_RUNS = 3
 MIN_SECONDS = 0.02
@@ -90,15 +94,16 @@ def choose_gradients(
 
 
 def rule(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> Algorithm:
-    """The fixed choice, from timings on CPUs with AVX-512; on other devices torch's own convolution as it is."""
+    """The fixed choice, from timings on CPUs with AVX-512 and with AVX2; elsewhere torch's own convolution as it is."""
     if x.device.type != "cpu":
         return Algorithm.CONTIGUOUS
     timed = candidates(step, x, weight, geometry)
-    if Algorithm.FOURIER in timed and min(weight.shape[2:]) >= 25 and _side(x) >= 64:
+    if Algorithm.FOURIER in timed and min(weight.shape[2:]) >= 25 and _side(x) >= (64 if HAS_AVX512 else 32):
         return Algorithm.FOURIER
     if step is Pass.WEIGHT_GRADIENT:
-        return Algorithm.CORRELATION
-    if max(weight.shape[2:]) <= MAX_CONTIGUOUS_KERNEL and memory_format(x) is torch.contiguous_format:
+        is_long = not HAS_AVX512 and min(weight.shape[2:]) >= 11 and _side(x) >= 96
+        return Algorithm.FOURIER if is_long and Algorithm.FOURIER in timed else Algorithm.CORRELATION
+    if has_contiguous(step, weight) and memory_format(x) is torch.contiguous_format:
         return Algorithm.CONTIGUOUS
     return Algorithm.CORRELATION if Algorithm.CORRELATION in timed else Algorithm.CHANNELS_LAST
 
@@ -112,8 +117,7 @@ def _choose(step: Pass, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[
     if setting in names and Algorithm(setting) in possible(step, x, weight, geometry):
         return Algorithm(setting), None
     by_rule = rule(step, x, weight, geometry)
-    # Up to 13x13 the rule has been right everywhere on CPUs, and the same seed gives the same weights, bit for bit.
-    is_settled = x.device.type == "cpu" and max(weight.shape[2:]) <= MAX_CONTIGUOUS_KERNEL
+    is_settled = x.device.type == "cpu" and max(weight.shape[2:]) <= MAX_SETTLED_KERNEL
     is_capturing = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
     if setting != "measured" or is_settled or is_capturing or torch.are_deterministic_algorithms_enabled():
         return by_rule, None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.layers.large_kernel import LargeKernelConv2d
+from backbones.layers.meta_device import on_meta_device
 
 
 class ReparameterizedConv2d(nn.Module):
@@ -46,7 +47,7 @@ class ReparameterizedConv2d(nn.Module):
             small_weight, small_bias = fold_batch_norm(self.small_conv.conv, self.small_conv.bn)
             weight, bias = weight + pad_kernel(small_weight, weight.shape[-1]), bias + small_bias
 
-        with torch.device("meta"):  # nothing is drawn for weights that are replaced
+        with on_meta_device():  # nothing is drawn for weights that are replaced
             merged = LargeKernelConv2d(len(weight), weight.shape[-1])
         merged.weight = nn.Parameter(weight.to(trained.dtype), requires_grad=trained.requires_grad)
         merged.bias = nn.Parameter(bias.to(trained.dtype), requires_grad=trained.requires_grad)

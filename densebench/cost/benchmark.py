@@ -15,9 +15,9 @@ from densebench.cost.measure import CostSettings, input_shape, measure
 from densebench.cost.tables import cost_table, grid_table
 from densebench.engine.console import captured_imports, console
 from densebench.errors import DensebenchError
-from densebench.leaderboard.records import new_record_path, write_record
-from densebench.leaderboard.schema import SCHEMA
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+from densebench.results.records import new_record_path, write_record
+from densebench.results.schema import SCHEMA
 
 # A benchmark measures none of them.
 METRICS = ("mIoU", "aAcc", "mAcc", "bbox_AP", "segm_AP")

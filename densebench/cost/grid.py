@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from densebench.cost.conditions import chosen_device, chosen_dtype
 from densebench.cost.latency import LatencyProtocol
 from densebench.cost.measure import CostSettings, measure
@@ -49,6 +51,18 @@ def measure_grid(
         try:
             cost = measure(recipe, one)
             row |= {"latency_ms": cost["latency_ms"], "fps": cost["fps"]}
-        except DensebenchError as error:
-            row["note"] = str(error).splitlines()[0]
+        except Exception as error:
+            # A compiler may fail with anything, and the other rows are worth having.
+            if not compiled and not isinstance(error, DensebenchError):
+                raise
+            row["note"] = shortened(str(error.__cause__ or error))
+        finally:
+            if compiled:
+                torch.compiler.reset()
     return rows
+
+
+def shortened(reason: str, length: int = 120) -> str:
+    """A reason in one line: compilers tell theirs in pages, of which the first lines name the kind of failure."""
+    line = " ".join(reason.split())
+    return line if len(line) <= length else line[: length - 3] + "..."

@@ -129,7 +129,7 @@ def _estimated(recipe: Recipe, settings: CostSettings) -> dict[str, Any]:
 
 
 def _not_measured() -> dict[str, Any]:
-    conditions = ("device", "dtype", "threads", "clock_mhz", "memory_format", "merged", "compiled")
+    conditions = ("device", "device_type", "dtype", "threads", "clock_mhz", "memory_format", "merged", "compiled")
     training = ("train_peak_memory_mb", "train_batch_size", "train_memory_note")
     return dict.fromkeys(("fps", "latency_ms", "peak_memory_mb", *training, "process_peak_memory_mb", *conditions))
 
@@ -139,7 +139,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
     if not {"latency", "memory"} & set(settings.only):
         return measured
     device = chosen_device(settings.device)
-    with _explained(shape, settings.test_batch):
+    with _explained(shape, settings.test_batch, settings):
         model = _model(recipe, settings, device)
         measured["merged"] = merge_backbone(model, settings.merge)
         if settings.compile:
@@ -158,6 +158,7 @@ def _on_device(recipe: Recipe, settings: CostSettings, shape: tuple[int, int]) -
         measured["process_peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     return measured | {
         "device": device_name(device),
+        "device_type": device.type,
         "dtype": str(chosen_dtype(settings.amp, device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "memory_format": "channels_last" if settings.channels_last else "contiguous",
@@ -279,8 +280,14 @@ def _under(autocast: Callable[[], Any], run: Callable[[], object]) -> Callable[[
     return run_in_precision
 
 
+def _options(settings: CostSettings | None) -> list[str]:
+    """What not every device can do."""
+    used = settings or CostSettings()
+    return [option for option, is_on in (("--compile", used.compile), ("--amp", used.amp)) if is_on]
+
+
 @contextmanager
-def _explained(shape: tuple[int, int], batch_size: int) -> Iterator[None]:
+def _explained(shape: tuple[int, int], batch_size: int, settings: CostSettings | None = None) -> Iterator[None]:
     what = f"{batch_size} image{'' if batch_size == 1 else 's'} of {shape[0]}x{shape[1]} pixels"
     try:
         yield
@@ -291,5 +298,7 @@ def _explained(shape: tuple[int, int], batch_size: int) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         raise DensebenchError(
-            f"The model cannot be run on {what}: {error}. Choose another size: --shape W H."
+            f"The model cannot be run on {what}: {error}. Choose another size: --shape W H"
+            + "".join(f", or do without {option}" for option in _options(settings))
+            + "."
         ) from error

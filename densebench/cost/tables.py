@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from densebench.cost.count import is_detection
 
@@ -52,15 +53,21 @@ def cost_table(record: Mapping[str, Any]) -> Table:
 
 
 def grid_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """The grid, one line a combination."""
-    table = Table("dtype", "layout", "compiled", "median, ms", "p5", "p95", "FPS", "", box=box.SIMPLE_HEAD)
+    """The grid, one line a combination; why one has no latency stands below, once for all that fail alike."""
+    table = Table("dtype", "layout", "compiled", "median", "p5", "p95", "FPS", "", title="latency, ms")
+    table.title_justify, table.caption_justify, table.box = "left", "left", box.SIMPLE_HEAD
+    notes: list[str] = []
     for row in rows:
         latency = row["latency_ms"]
         figures = [f"{latency[key]:.1f}" for key in ("median", "p5", "p95")] if latency else ["", "", ""]
         fps = f"{row['fps']:.3g}" if latency else ""
-        table.add_row(
-            row["dtype"], row["memory_format"], "yes" if row["compile"] else "no", *figures, fps, row["note"] or ""
-        )
+        if row["note"] and row["note"] not in notes:
+            notes.append(row["note"])
+        number = f"[{notes.index(row['note']) + 1}]" if row["note"] else ""
+        compiled = "yes" if row["compile"] else "no"
+        table.add_row(row["dtype"], row["memory_format"], compiled, *figures, fps, Text(number))
+    if notes:
+        table.caption = Text("\n".join(f"[{number}] {note}" for number, note in enumerate(notes, start=1)))
     return table
 
 

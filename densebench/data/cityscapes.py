@@ -5,8 +5,6 @@ The table is that of the official scripts (cityscapesscripts.helpers.labels).
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image
 from densebench.data.check import list_names
 from densebench.data.layouts import get_layout
 from densebench.errors import DensebenchError
+from densebench.whole_files import written_whole
 
 LABEL_IDS_SUFFIX = "_gtFine_labelIds.png"
 TRAIN_IDS_SUFFIX = "_gtFine_labelTrainIds.png"
@@ -87,16 +86,12 @@ def train_ids(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _write(target: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    # Hidden until it is whole; the suffix marks it as a derived file all the same.
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{os.getpid()}{TRAIN_IDS_SUFFIX}")
     try:
-        Image.fromarray(pixels).save(temporary)
-        temporary.replace(target)
+        with written_whole(target) as temporary:
+            Image.fromarray(pixels).save(temporary, "PNG")
     except OSError as error:
         raise DensebenchError(
             f"{target} is missing and cannot be written: {error}\n"
             f"the training labels are made beside the labelIds files: make {target.parent} writable for one run, or "
             "run the official script csCreateTrainIdLabelImgs where it is writable"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from densebench import whole_files
 from densebench.data.cityscapes import LABEL_IDS_SUFFIX, TRAIN_IDS_SUFFIX
 from densebench.data.classes import CLASSES_FILE
 from densebench.data.coco_miniature import CATEGORY_NAMES, instances_json
@@ -136,7 +137,9 @@ def _is_complete(folder: Path) -> bool:
 
 def _count_files(folder: Path) -> int:
     """Files as they were written here: Cityscapes' training labels come later, as in the real data set."""
-    return sum(path.is_file() and not path.name.endswith(TRAIN_IDS_SUFFIX) for path in folder.rglob("*"))
+    return sum(
+        path.is_file() and not path.name.endswith((TRAIN_IDS_SUFFIX, whole_files.SUFFIX)) for path in folder.rglob("*")
+    )
 
 
 def _build(target: Path, files: Files) -> None:

@@ -35,10 +35,11 @@ from densebench.engine.console import ProgressHook, captured_imports, console, q
 from densebench.engine.time_share import TimeShareHook, tell_time
 from densebench.engine.work_dir import MATCHED_PERCENT, latest_checkpoint
 from densebench.errors import DensebenchError
+from densebench.evaluation.precision_change import change_line
 from densebench.key_layouts import for_model
-from densebench.leaderboard.records import new_record_path, write_record
 from densebench.merging import merge_backbone
 from densebench.recipe import Recipe, RunOptions, require_writable, resolve
+from densebench.results.records import new_record_path, write_record
 from densebench.starting_weights import file_sha256
 from densebench.tasks import TASKS, task_of
 from densebench.whole_files import written_whole
@@ -168,6 +169,9 @@ def test(
         path,
     )
     screen.print(task.result_line(metrics))
+    change = change_line(path, task.metrics)
+    if change is not None:
+        screen.print(change)
     tell_time(spent, screen, runner.logger)
     screen.print(f"Record: {path}")
     return TestResult(metrics, path)

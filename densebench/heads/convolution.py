@@ -43,7 +43,7 @@ def convolve_joined(
     if small:
         output = add_enlarged_3x3(output, small, weight[:, full.shape[1] :], align_corners)
     # Weights and maps were cast by hand; the bias is too small to matter.
-    return output if bias is None else output + bias.to(output.dtype)[:, None, None]
+    return output if bias is None else output.add_(bias.to(output.dtype)[:, None, None])
 
 
 def _saves_by_tiles(full: Tensor, weight: Tensor) -> bool:

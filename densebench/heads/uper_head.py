@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
 from mmengine.registry import MODELS
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.utils import resize
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from densebench.heads.convolution import convolve_joined
+from densebench.heads.convolution_module import convolve_module, is_ordinary, project
+from densebench.heads.segmentation_loss import LoggedAccuracy
 
 
 @MODELS.register_module()
-class LeanUPerHead(UPerHead):
+class LeanUPerHead(LoggedAccuracy, UPerHead):
     """mmseg's UPerHead (UperNet, arXiv:1807.10221): the same parameters, state dict and results, in less time.
 
     Three quarters of what the fusion convolution reads are enlarged copies of coarser maps, and so is most of what
@@ -34,21 +33,22 @@ class LeanUPerHead(UPerHead):
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Pyramid pooling of the coarsest map, joined with it and convolved."""
-        if self.plain or not _is_ordinary(self.bottleneck):
+        if self.plain or not is_ordinary(self.bottleneck):
             result: Tensor = super().psp_forward(inputs)
             return result
         coarsest = inputs[-1]
         pooled = [pool_and_convolve(coarsest) for pool_and_convolve in self.psp_modules]
-        return self._convolve(self.bottleneck, coarsest, pooled)
+        return convolve_module(self.bottleneck, coarsest, pooled, self.align_corners)
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """Feature maps of all levels -> (N, channels, H / 4, W / 4), what the classifier reads."""
-        if self.plain or not all(map(_is_ordinary, (self.fpn_bottleneck, *self.fpn_convs))):
+        is_known = all(map(is_ordinary, (self.fpn_bottleneck, *self.fpn_convs)))
+        if self.plain or not is_known or not all(is_ordinary(lateral, side=1) for lateral in self.lateral_convs):
             result: Tensor = super()._forward_feature(inputs)
             return result
         # Products over channels are what this is all about, so channels lie side by side.
         levels = [level.contiguous(memory_format=torch.channels_last) for level in self._transform_inputs(inputs)]
-        laterals = [lateral(level) for lateral, level in zip(self.lateral_convs, levels, strict=False)]
+        laterals = [project(lateral, level) for lateral, level in zip(self.lateral_convs, levels, strict=False)]
         laterals.append(self.psp_forward(levels))
         for index in range(len(laterals) - 1, 0, -1):
             finer = laterals[index - 1]
@@ -58,27 +58,7 @@ class LeanUPerHead(UPerHead):
         del finer, levels
         coarsest = laterals.pop()
         # From the end, so that every lateral is gone when its map is there.
-        maps = [self._convolve(module, laterals.pop()) for module in reversed(self.fpn_convs)][::-1]
-        return self._convolve(self.fpn_bottleneck, maps[0], [*maps[1:], coarsest])
-
-    def _convolve(self, module: ConvModule, full: Tensor, small: Sequence[Tensor] = ()) -> Tensor:
-        """A ConvModule on a map and enlargements of smaller ones."""
-        output = convolve_joined(full, small, module.conv.weight, module.conv.bias, self.align_corners)
-        if module.with_norm:
-            output = module.norm(output)
-        if module.with_activation and isinstance(module.activate, nn.ReLU):
-            return functional.relu(output, inplace=True)  # neither convolution nor norm needs it again
-        return module.activate(output) if module.with_activation else output
-
-
-def _is_ordinary(module: ConvModule) -> bool:
-    """Whether it is a 3x3 convolution, then a norm, then an activation, and nothing else."""
-    convolution = module.conv
-    return (
-        type(convolution) is nn.Conv2d
-        and convolution.groups == 1
-        and convolution.padding == (1, 1)
-        and convolution.stride == convolution.dilation == (1, 1)
-        and not module.with_spectral_norm
-        and module.order == ("conv", "norm", "act")
-    )
+        maps = [convolve_module(module, laterals.pop(), [], self.align_corners) for module in reversed(self.fpn_convs)][
+            ::-1
+        ]
+        return convolve_module(self.fpn_bottleneck, maps[0], [*maps[1:], coarsest], self.align_corners)

@@ -58,22 +58,24 @@ def _convolved(x: Tensor, weight: Tensor) -> Tensor:
     number, _, height, width = x.shape
     channels = weight.shape[0]
     to_tiles, to_weights, to_output = (_kron(matrix, x) for matrix in _matrices())
-    rows, columns = math.ceil(height / OUTPUT), math.ceil(width / OUTPUT)
+    columns = math.ceil(width / OUTPUT)
     # (O, C, 3, 3) -> (36, O, C)
     weights = (to_weights @ weight.reshape(-1, 9).t()).view(TILE * TILE, *weight.shape[:2])
-    size = (number, channels, rows * OUTPUT, columns * OUTPUT)
+    size = (number, channels, height, width)
     output = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    output_tiles = output.permute(0, 2, 3, 1).unflatten(2, (-1, OUTPUT)).unflatten(1, (-1, OUTPUT))
     for image, first, last, tiles in _tiles(x, to_tiles):
         # (36, T, C), (36, O, C) -> (36, T, O)
         products = torch.stack([product(tile, w.t()) for tile, w in zip(tiles, weights, strict=True)])
         pixels = product(to_output, products.view(TILE * TILE, -1)).view(
             OUTPUT, OUTPUT, last - first, columns, channels
         )
-        output_tiles[image, first:last] = pixels.permute(2, 0, 3, 1, 4)
-    if output.shape[2:] == x.shape[2:]:
-        return output
-    return output[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
+        strip = output[image].permute(1, 2, 0)[first * OUTPUT : last * OUTPUT]  # (rows, W, O)
+        if strip.shape[:2] == ((last - first) * OUTPUT, columns * OUTPUT):
+            strip.unflatten(1, (-1, OUTPUT)).unflatten(0, (-1, OUTPUT)).copy_(pixels.permute(2, 0, 3, 1, 4))
+        else:  # the last tiles reach beyond the image
+            whole = pixels.permute(2, 0, 3, 1, 4).flatten(2, 3).flatten(0, 1)
+            strip.copy_(whole[: len(strip), :width])
+    return output
 
 
 def _weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:

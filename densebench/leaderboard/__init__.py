@@ -1,1 +1,1 @@
-"""Records, published results, and the page that puts them side by side."""
+"""Records and published results side by side, with what chance explains: tables, page, figures."""

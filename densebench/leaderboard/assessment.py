@@ -9,8 +9,8 @@ from typing import Literal
 from densebench.errors import DensebenchError
 from densebench.leaderboard.bootstrap import Interval
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.records import Problem
 from densebench.leaderboard.uncertainty import compare, metric_interval, significant_ranks
+from densebench.results.records import Problem
 
 Verdict = Literal["reproduced", "below", "above"]
 

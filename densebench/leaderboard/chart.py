@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.table import Row, Table
+from densebench.leaderboard.table import Table
 
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 32, 12, 28, 40  # margins
@@ -74,15 +74,19 @@ def charts(table: Table) -> tuple[Chart, ...]:
     """One chart for each axis, or axis and device, for which at least two rows are known."""
     found = []
     for axis in AXES:
-        rows = [
-            (index, row)
-            for index, row in enumerate(table.rows)
-            if table.ranking in row.entry.figures and axis.key in row.entry.figures
-        ]
-        devices = dict.fromkeys(row.entry.device for _, row in rows) if axis.of_device else [None]
+        devices: Iterable[str | None] = [None]
+        if axis.of_device:  # that of our rows first
+            ours_first = sorted((row.entry for row in table.rows), key=lambda entry: entry.origin != "measured")
+            of_rows = [device for entry in ours_first for device in (entry.device, *entry.costs)]
+            devices = dict.fromkeys(device for device in of_rows if device is not None)
         for device in devices:
-            there = [(i, row) for i, row in rows if not axis.of_device or row.entry.device == device]
-            if len(there) >= 2 and (device is not None or not axis.of_device):
+            entries = [row.entry.on(device) if axis.of_device else row.entry for row in table.rows]
+            there = [
+                (index, entry)
+                for index, entry in enumerate(entries)
+                if table.ranking in entry.figures and axis.key in entry.figures
+            ]
+            if len(there) >= 2:
                 found.append(_chart(table, axis, device, there))
     return tuple(found)
 
@@ -102,8 +106,8 @@ def label_of(entry: Entry) -> str:
     return entry.backbone.removeprefix("timm/")
 
 
-def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[int, Row]]) -> Chart:
-    entries = [row.entry for _, row in rows]
+def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[int, Entry]]) -> Chart:
+    entries = [entry for _, entry in rows]
     costs = [entry.figures[axis.key].value for entry in entries]
     scores = [entry.figures[table.ranking].value for entry in entries]
     intervals = [entry.intervals.get(table.ranking) for entry in entries]
@@ -121,12 +125,13 @@ def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[in
         return round(TOP + (y_high - value) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), 1)
 
     places = [(x(cost), y(score)) for cost, score in zip(costs, scores, strict=True)]
-    labels = _labels([label_of(e) if e.origin == "measured" else "" for e in entries], places)
+    whiskers = [None if known is None else (y(known.low), y(known.high)) for known in intervals]
+    labels = _labels([label_of(e) if e.origin == "measured" else "" for e in entries], places, whiskers)
     points = [
         Point(
             index,
             *place,
-            whisker=None if known is None else (y(known.low), y(known.high)),
+            whisker=whisker,
             origin=entry.origin,
             label=label[0],
             label_x=label[1],
@@ -134,7 +139,7 @@ def _chart(table: Table, axis: Axis, device: str | None, rows: Sequence[tuple[in
             anchor=label[3],
             tooltip=_tooltip(entry, table.ranking, axis),
         )
-        for (index, _), place, known, entry, label in zip(rows, places, intervals, entries, labels, strict=True)
+        for (index, _), place, whisker, entry, label in zip(rows, places, whiskers, entries, labels, strict=True)
     ]
     front = pareto_front(costs, scores, axis.more_is_better)
     return Chart(
@@ -157,9 +162,13 @@ def _tooltip(entry: Entry, ranking: str, axis: Axis) -> str:
     return f"{', '.join(part for part in parts if part)}: {score:.2f}{interval}, {cost}"
 
 
-def _labels(texts: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[str, float, float, str]]:
+def _labels(
+    texts: Sequence[str], places: Sequence[tuple[float, float]], whiskers: Sequence[tuple[float, float] | None]
+) -> list[tuple[str, float, float, str]]:
     """(text, x, y, anchor) beside each point, on the first side where it hides nothing; empty where there is none."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    # y grows downwards: the low end of an interval is below its high end.
+    taken += [(x - 1, ends[1], x + 1, ends[0]) for (x, _), ends in zip(places, whiskers, strict=True) if ends]
     found = []
     for text, (x, y) in zip(texts, places, strict=True):
         width = _CHARACTER * len(text)

@@ -26,6 +26,7 @@ _LABELS = {
     "train_size": "training size",
     "single_scale": "single-scale test",
     "multi_scale": "multi-scale test",
+    "precision": "test precision",
 }
 
 
@@ -44,6 +45,7 @@ class Conditions:
     train_size: str | None = None  # as published tables have it: "512x512", "480-800x1333"
     single_scale: str | None = None  # scales, mode, crop and stride of the test
     multi_scale: str | None = None
+    precision: str | None = None  # of the test: float32, or less with --amp
 
     @property
     def field(self) -> tuple[bool, Task, str]:
@@ -73,7 +75,7 @@ class Conditions:
 
     def described(self) -> str:
         """What is known of training and test, in one line."""
-        names = ("pretrain_data", "schedule", "train_size", "single_scale", "multi_scale")
+        names = ("pretrain_data", "schedule", "train_size", "single_scale", "multi_scale", "precision")
         return "; ".join(f"{_LABELS[name]} {getattr(self, name)}" for name in names if getattr(self, name) is not None)
 
 
@@ -101,6 +103,7 @@ def conditions_of(entry: Entry) -> Conditions:
         train_size=entry.published.crop_or_scale if entry.published else train_size,
         single_scale=_protocol_text(protocols.get("test-ss")),
         multi_scale=_protocol_text(protocols.get("test-ms")),
+        precision=entry.precision,
     )
 
 

@@ -11,8 +11,8 @@ from densebench.leaderboard.assessment import METRICS, SIZE_RANGES
 from densebench.leaderboard.bootstrap import CONFIDENCE_PERCENT, NUM_RESAMPLES, Difference
 from densebench.leaderboard.comparable import conditions_of
 from densebench.leaderboard.entries import Entry, measured_entries
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.uncertainty import Comparison, PartDifference, compare
+from densebench.results.records import read_records
 
 _MOST_PARTS = 10
 _TITLES = {"test-ss": "single-scale", "test-ms": "multi-scale"}
@@ -25,7 +25,7 @@ def comparison_text(work_dirs: Sequence[Path], first: str, second: str) -> str:
         DensebenchError: there is no such experiment, or the two have no test on the same images in common.
     """
     records, _ = read_records(work_dirs)
-    entries = {str(entry.experiment): entry for entry in measured_entries(records)}
+    entries = {_name(entry): entry for entry in measured_entries(records)}
     one, other = (_named(name, entries) for name in (first, second))
     sections = []
     try:
@@ -51,6 +51,12 @@ def comparison_text(work_dirs: Sequence[Path], first: str, second: str) -> str:
         "the test images, both models on the same ones"
     )
     return "\n".join([head, *warning, "", *sections])
+
+
+def _name(entry: Entry) -> str:
+    """The experiment; where it was tested with --amp, with the precision of that: "upernet_convnext_t (bfloat16)"."""
+    is_full = entry.precision in (None, "float32")
+    return str(entry.experiment) if is_full else f"{entry.experiment} ({entry.precision})"
 
 
 def _named(name: str, entries: dict[str, Entry]) -> Entry:

@@ -28,11 +28,22 @@ def csv_text(tables: Iterable[Table]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        ["table", *_IDENTITY, *_FIGURES, "flops_input", *_RUN, "date", "older_records", "source", *_UNCERTAINTY]
+        [
+            "table",
+            *_IDENTITY,
+            *_FIGURES,
+            "flops_input",
+            *_RUN,
+            "date",
+            "older_records",
+            "source",
+            *_UNCERTAINTY,
+            "other_devices",
+        ]
     )
     for table in tables:
         for row in table.rows:
-            writer.writerow([table.title, *_values(row.entry), *_uncertainty(row)])
+            writer.writerow([table.title, *_values(row.entry), *_uncertainty(row), _other_devices(row.entry)])
     return buffer.getvalue()
 
 
@@ -57,6 +68,16 @@ def _uncertainty(row: Row) -> list[object]:
     standing = row.standing
     verdicts = " ".join(f"{item.column}:{item.verdict}:{item.gap:+.2f}" for item in row.reproductions)
     return [*values, standing.rank if standing else None, " ".join(standing.tied_with) if standing else None, verdicts]
+
+
+def _other_devices(entry: Entry) -> str | None:
+    """FPS, latency and memory where the row's device is not the only one: `device: fps=3.2 latency_ms=312; ...`."""
+    parts = [
+        f"{device}: " + " ".join(f"{name}={figure.value}" for name, figure in values.items())
+        for device, values in entry.costs.items()
+        if device != entry.device
+    ]
+    return "; ".join(parts) or None
 
 
 def _run(entry: Entry, key: str) -> object:

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from densebench import methods
 from densebench.leaderboard.bootstrap import Interval
-from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Record
+from densebench.leaderboard.costs import OF_DEVICE, merged_costs
 from densebench.leaderboard.uncertainty import Spread, spread
+from densebench.results.published import PublishedResult
+from densebench.results.records import Record
 
 Origin = Literal["measured", "published", "baseline"]
 Task = Literal["segmentation", "detection"]
 Key = tuple[object, ...]
 
-SEGMENTATION_METHODS = ("upernet", "deeplabv3plus")
 BASELINE_NAME = "majority class (baseline)"
 
 
@@ -45,7 +46,8 @@ class Entry:
     pretrain: str | None = None
     schedule: str | None = None
     flops_input: tuple[int, int] | None = None  # width, height
-    device: str | None = None  # of FPS, latency and memory
+    device: str | None = None  # and its setting, of FPS, latency and memory in the figures
+    costs: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)  # FPS, latency and memory by device
     experiment: str | None = None
     date: datetime | None = None
     seeds: tuple[int | None, ...] = ()  # of the trainings whose mean the figures are
@@ -64,6 +66,16 @@ class Entry:
         """The records of one kind, one for each seed."""
         return tuple(record for record in self.records if record.kind == kind)
 
+    @property
+    def precision(self) -> str | None:
+        """The number format that the tests ran in."""
+        return next((record.cost.get("dtype") for record in self.records if record.kind != "benchmark"), None)
+
+    def on(self, device: str | None) -> Entry:
+        """With the FPS, latency and memory of a device in its figures."""
+        figures = {name: figure for name, figure in self.figures.items() if name not in OF_DEVICE}
+        return replace(self, device=device, figures=figures | dict(self.costs.get(device or "", {})))
+
 
 def main_figures(task: Task) -> tuple[str, ...]:
     """The figures that may rank a task's entries, in the order of the papers' preference."""
@@ -71,11 +83,12 @@ def main_figures(task: Task) -> tuple[str, ...]:
 
 
 def measured_entries(records: Iterable[Record]) -> list[Entry]:
-    """One entry per experiment, from the newest record of each kind and seed; figures of several seeds are averaged.
+    """One entry per experiment, from the newest test of each kind and seed; figures of several seeds are averaged.
 
     Test records count only where they are of the same checkpoint and images as the newest test record: a multi-scale
     result from before a retraining must not stand beside the single-scale result from after it. Seeds are combined
-    where they were trained and tested alike.
+    where they were trained and tested alike; tests of another precision (--amp) are an entry of their own. Costs come
+    from all benchmarks (densebench.leaderboard.costs).
     """
     groups: dict[Key, list[Record]] = {}
     benchmarks: dict[Key, list[Record]] = {}
@@ -83,7 +96,7 @@ def measured_entries(records: Iterable[Record]) -> list[Entry]:
         if record.kind == "benchmark":
             benchmarks.setdefault(_key(record, _without_seed(record.experiment)), []).append(record)
         else:
-            groups.setdefault(_key(record, record.experiment), []).append(record)
+            groups.setdefault((*_key(record, record.experiment), record.cost.get("dtype")), []).append(record)
     used = set()
     for group in groups.values():
         # A model costs the same whatever seed it was trained with.
@@ -112,8 +125,16 @@ def published_entry(result: PublishedResult) -> Entry:
         schedule=result.schedule,
         flops_input=result.flops_input,
         device=result.fps_hardware,
+        costs=_published_costs(result),
         published=result,
     )
+
+
+def _published_costs(result: PublishedResult) -> dict[str, dict[str, Figure]]:
+    """Figures on hardware that the source does not name compare with none."""
+    if result.fps_hardware is None or "fps" not in result.figures:
+        return {}
+    return {result.fps_hardware: {"fps": Figure(result.figures["fps"], result.printed["fps"])}}
 
 
 def baseline_entry(entries: Iterable[Entry]) -> Entry | None:
@@ -154,24 +175,25 @@ def _without_seed(experiment: str) -> str:
 
 
 def _measured_entry(group: list[Record]) -> Entry:
-    chosen = _newest_of_each_kind(group)
-    tests = sorted((record for record in chosen.values() if record.kind != "benchmark"), key=lambda record: record.date)
-    newest = tests[-1] if tests else chosen["benchmark"]
-    sizes = (record.cost.get("flops_input") for record in _by_cost(chosen) if record.cost.get("flops_g") is not None)
-    size = next(sizes, None)
+    chosen = _newest_tests(group)
+    tests = sorted(chosen.values(), key=lambda record: record.date)
+    in_order = [chosen[kind] for kind in ("test-ss", "test-ms") if kind in chosen]
+    costs = merged_costs([record for record in group if record.kind == "benchmark"], in_order)
+    newest = tests[-1] if tests else max(group, key=_age)
+    records = (*in_order, *(costs.records or ((newest,) if not tests else ())))
     metrics = {name: value for test in tests for name, value in test.metrics.items() if value is not None}
-    return Entry(
+    entry = Entry(
         origin="measured",
         task=_task(newest.method, metrics),
         dataset=newest.dataset,
         mini=newest.mini,
         backbone=newest.backbone,
-        figures={name: Figure(value) for name, value in _figures(chosen).items() if value is not None},
+        figures=_figures(_accuracies(chosen)) | _figures(costs.of_model),
         method=newest.method,
         pretrain=newest.pretrain,
         schedule=newest.schedule,
-        flops_input=None if size is None else (size[0], size[1]),
-        device=chosen["benchmark"].cost.get("device") if "benchmark" in chosen else None,
+        flops_input=costs.flops_input,
+        costs={device: _figures(values) for device, values in costs.by_device.items()},
         experiment=newest.experiment,
         date=newest.date,
         seeds=(newest.provenance.get("seed"),) if tests else (),
@@ -180,9 +202,10 @@ def _measured_entry(group: list[Record]) -> Entry:
         dataset_fingerprint=newest.provenance.get("dataset_fingerprint") if tests else None,
         num_images=newest.provenance.get("num_images") if tests else None,
         generated_data=_is_generated(newest) if tests else None,
-        records=tuple(chosen[kind] for kind in ("test-ss", "test-ms", "benchmark") if kind in chosen),
-        older_records=len(group) - len(chosen),
+        records=records,
+        older_records=len(group) - len(records),
     )
+    return entry.on(next(iter(entry.costs), None))
 
 
 def _training_and_test(entry: Entry) -> Key:
@@ -191,6 +214,7 @@ def _training_and_test(entry: Entry) -> Key:
     return (
         *(_without_seed(entry.experiment or ""), entry.dataset, entry.method, entry.backbone, entry.mini),
         *(entry.pretrain, entry.schedule, entry.dataset_fingerprint, json.dumps(protocols, sort_keys=True)),
+        entry.precision,
     )
 
 
@@ -217,14 +241,17 @@ def _combined(entries: list[Entry]) -> Entry:
     )
 
 
-def _newest_of_each_kind(group: list[Record]) -> dict[str, Record]:
-    newest_first = sorted(group, key=lambda record: (record.date, str(record.path)), reverse=True)
-    newest_test = next((record for record in newest_first if record.kind != "benchmark"), None)
+def _newest_tests(group: list[Record]) -> dict[str, Record]:
+    newest_first = sorted((record for record in group if record.kind != "benchmark"), key=_age, reverse=True)
     chosen: dict[str, Record] = {}
     for record in newest_first:
-        if record.kind == "benchmark" or _tested(record) == _tested(newest_test or record):
+        if _tested(record) == _tested(newest_first[0]):
             chosen.setdefault(record.kind, record)
     return chosen
+
+
+def _age(record: Record) -> tuple[datetime, str]:
+    return record.date, str(record.path)
 
 
 def _tested(record: Record) -> tuple[object, object]:
@@ -242,32 +269,22 @@ def _is_generated(record: Record) -> bool | None:
     return not any(str(argument).partition("=")[0] == "--data-root" for argument in command)
 
 
-def _by_cost(chosen: Mapping[str, Record]) -> list[Record]:
-    """Parameters and FLOPs are the model's and may come from any record; the benchmark's go first."""
-    return [chosen[kind] for kind in ("benchmark", "test-ss", "test-ms") if kind in chosen]
-
-
-def _figures(chosen: Mapping[str, Record]) -> dict[str, float | None]:
-    """Speed and memory come from the benchmark alone: a test run's include the loading of its data."""
+def _accuracies(tests: Mapping[str, Record]) -> dict[str, float | None]:
+    """The columns that the newest tests fill."""
     figures: dict[str, float | None] = {}
-    if "test-ss" in chosen:
-        metrics = chosen["test-ss"].metrics
+    if "test-ss" in tests:
+        metrics = tests["test-ss"].metrics
         figures |= {column: metrics.get(metric) for column, metric in _SINGLE_SCALE_METRICS.items()}
-    if "test-ms" in chosen:
-        figures["miou_ms"] = chosen["test-ms"].metrics.get("mIoU")
-    for name in ("params_m", "flops_g"):
-        costs = (record.cost.get(name) for record in _by_cost(chosen))
-        figures[name] = next((cost for cost in costs if cost is not None), None)
-    if "benchmark" in chosen:
-        cost = chosen["benchmark"].cost
-        latency = cost.get("latency_ms")
-        figures["fps"] = cost.get("fps")
-        figures["latency_ms"] = latency.get("median") if isinstance(latency, dict) else latency
-        figures["peak_memory_mb"] = cost.get("peak_memory_mb")
+    if "test-ms" in tests:
+        figures["miou_ms"] = tests["test-ms"].metrics.get("mIoU")
     return figures
 
 
+def _figures(values: Mapping[str, float | None]) -> dict[str, Figure]:
+    return {name: Figure(value) for name, value in values.items() if value is not None}
+
+
 def _task(method: str, figures: Mapping[str, object]) -> Task:
-    if method in SEGMENTATION_METHODS or "mIoU" in figures:
+    if method in methods.SEGMENTATION or "mIoU" in figures:
         return "segmentation"
     return "detection"

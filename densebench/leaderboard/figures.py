@@ -44,6 +44,7 @@ def figure(table: Table, chart: Chart) -> Figure:
     drawing = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
     axes = drawing.subplots()
     entries = [table.rows[point.row].entry for point in chart.points]
+    entries = [entry.on(chart.device) if chart.device else entry for entry in entries]
     costs = [entry.figures[chart.axis.key].value for entry in entries]
     scores = [entry.figures[table.ranking].value for entry in entries]
     front = pareto_front(costs, scores, chart.axis.more_is_better)

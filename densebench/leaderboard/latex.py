@@ -6,6 +6,7 @@ import itertools
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from densebench.leaderboard.costs import commonest
 from densebench.leaderboard.table import UNKNOWN, Cell, Column, Row, Table
 
 _COLUMNS = {
@@ -46,7 +47,8 @@ _SPECIAL = {
 def latex(tables: Iterable[Table], with_intervals: bool = False) -> str:
     """One `table*` for each title; the tables below it are its groups, each under the conditions that it holds for.
 
-    The best accuracy of a group is bold, published rows are marked; needs \\usepackage{booktabs}.
+    The best accuracy of a group is bold, published rows are marked, our FPS are of one device; needs
+    \\usepackage{booktabs}.
     """
     parts = [
         _environment(title, list(group), with_intervals)
@@ -67,17 +69,20 @@ def _environment(title: str, tables: Sequence[Table], with_intervals: bool) -> s
         r"\toprule",
         _line(_HEADS[key] for key in keys),
     ]
+    device = _device(tables)
     for table in tables:
         lines.append(r"\midrule")
         if len(tables) > 1:
             lines.append(rf"\multicolumn{{{len(keys)}}}{{l}}{{\emph{{{_escaped(_heading(table))}}}}} \\")
-        lines += [_row(row, table.columns, keys, with_intervals) for row in table.rows]
+        lines += [_row(row, table.columns, keys, with_intervals, device) for row in table.rows]
     caption = f"{_escaped(title)}. {_legend(tables, with_intervals)}"
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table*}", ""])
 
 
-def _row(row: Row, columns: Sequence[Column], keys: Sequence[str], with_intervals: bool) -> str:
+def _row(row: Row, columns: Sequence[Column], keys: Sequence[str], with_intervals: bool, device: str | None) -> str:
     cells = {column.key: cell for column, cell in zip(columns, row.cells, strict=True)}
+    if row.entry.origin == "measured" and row.entry.device != device:
+        cells.pop("fps", None)
     texts = [_cell(cells.get(key, Cell(UNKNOWN)), with_intervals) for key in keys]
     if row.entry.origin == "published":
         texts[0] += r"$^\dagger$"
@@ -101,11 +106,20 @@ def _heading(table: Table) -> str:
     return table.conditions.described() or table.subtitle
 
 
+def _device(tables: Sequence[Table]) -> str | None:
+    """The one that our FPS in the table are of: they compare within one device only."""
+    rows = [row.entry for table in tables for row in table.rows if row.entry.origin == "measured"]
+    return commonest([row.device] for row in rows if row.device is not None and "fps" in row.figures)
+
+
 def _legend(tables: Sequence[Table], with_intervals: bool) -> str:
     rows = [row for table in tables for row in table.rows]
     parts = ["Bold: best of its group."]
     if any(row.entry.origin == "published" for row in rows):
         parts.append(r"$^\dagger$published, not measured here.")
+    device = _device(tables)
+    if device is not None:
+        parts.append(f"FPS of ours: {_escaped(device)}.")
     if with_intervals and any(cell.interval for row in rows for cell in row.cells):
         parts.append(r"Brackets: 95\,\% interval over test images.")
     return " ".join(parts)

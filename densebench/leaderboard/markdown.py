@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from densebench.leaderboard.provenance import note
-from densebench.leaderboard.records import Problem
 from densebench.leaderboard.table import Row, Table
+from densebench.results.records import Problem
 
 _LEGEND = (
     "Measured rows come from records of this project, published rows are quoted, the baseline predicts the most "

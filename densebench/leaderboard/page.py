@@ -12,11 +12,10 @@ from markupsafe import Markup
 
 from densebench.leaderboard import breakdown, chart, provenance
 from densebench.leaderboard.assessment import Reproduction
-from densebench.leaderboard.records import Problem
+from densebench.leaderboard.costs import OF_DEVICE
 from densebench.leaderboard.samples import Samples
 from densebench.leaderboard.table import Column, Row, Table
-
-_COST_OF_DEVICE = ("fps", "latency_ms", "peak_memory_mb")
+from densebench.results.records import Problem
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def render_page(tables: Sequence[Table], problems: Sequence[Problem], generated:
         shared=shared_texts,
         verdict=_verdict,
         best_of_device=_best_of_device,
-        of_device=_COST_OF_DEVICE,
+        of_device=OF_DEVICE,
     )
 
 
@@ -85,13 +84,9 @@ def _verdict(row: Row, column: Column) -> Reproduction | None:
 
 def _best_of_device(table: Table, row: Row, column: Column) -> bool:
     """Whether no measured row of the same device is faster, or takes less memory."""
-    if column.key not in _COST_OF_DEVICE or row.entry.origin != "measured" or column.key not in row.entry.figures:
+    if column.key not in OF_DEVICE or row.entry.origin != "measured" or column.key not in row.entry.figures:
         return False
-    values = [
-        other.entry.figures[column.key].value
-        for other in table.rows
-        if other.entry.origin == "measured" and other.entry.device == row.entry.device
-        if column.key in other.entry.figures
-    ]
+    there = [other.entry.on(row.entry.device) for other in table.rows if other.entry.origin == "measured"]
+    values = [other.figures[column.key].value for other in there if column.key in other.figures]
     best = max(values) if column.key == "fps" else min(values)
     return len(values) > 1 and row.entry.figures[column.key].value == best

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from densebench.leaderboard.entries import Entry
-from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Record
 from densebench.leaderboard.table import UNKNOWN
+from densebench.results.published import PublishedResult
+from densebench.results.records import Record
 
 _LABELS = {
     "params_m": "parameters (M)",
@@ -53,10 +53,19 @@ def note(entry: Entry) -> str:
 
 
 def details(entry: Entry) -> tuple[Section, ...]:
-    """All that is known of a row: a section per record, or the notes of a published table."""
+    """All that is known of a row: its costs by device, a section per record, or the notes of a published table."""
     if entry.published is not None:
         return (_published_section(entry.published),)
-    return tuple(_record_section(record) for record in entry.records)
+    devices = (Section("Cost by device", _items(costs_by_device(entry))),) if len(entry.costs) > 1 else ()
+    return (*devices, *(_record_section(record) for record in entry.records))
+
+
+def costs_by_device(entry: Entry) -> dict[str, str]:
+    """FPS, latency and memory in one line, for each device and setting."""
+    return {
+        device: ", ".join(f"{_LABELS[name]} {_text(figure.value)}" for name, figure in values.items())
+        for device, values in entry.costs.items()
+    }
 
 
 def _seeds(entry: Entry) -> str:
@@ -89,7 +98,7 @@ def _record_section(record: Record) -> Section:
         "total batch": record.total_batch,
         "images per GPU": record.images_per_gpu,
         **{f"protocol: {key}": value for key, value in record.protocol.items()},
-        **record.metrics,
+        **{key: value for key, value in record.metrics.items() if value is not None},
         **{key: value for key, value in record.cost.items() if value is not None},
         **{key: value for key, value in record.provenance.items() if key not in ("date", "command", "versions")},
         "versions": record.provenance.get("versions"),

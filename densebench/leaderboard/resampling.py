@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from densebench.evaluation.coco_accumulation import Matches, matches_of
+from densebench.evaluation.average_precision import average_precisions
+from densebench.evaluation.coco_accumulation import matches_of
+from densebench.evaluation.coco_matching import THRESHOLDS
 from densebench.leaderboard.bootstrap import (
-    Detections,
     Values,
-    average_precisions,
     class_ious,
     mean,
     resample_weights,
@@ -77,7 +77,6 @@ def _segmentation(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: 
 
 def _detection(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: int) -> Resampled:
     order = np.argsort(arrays["image_ids"], kind="stable")
-    place = np.argsort(order)  # of a tested image among the ids, which is how COCO breaks ties
     weights = _draws(len(order), num_resamples, seed)
     classes = [str(name) for name in arrays["classes"]]
     figures: dict[str, Values] = {}
@@ -87,7 +86,7 @@ def _detection(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: int
             continue
         matches = matches_of(arrays, kind)
         for area, suffix in enumerate(AREA_SUFFIXES):
-            precisions = average_precisions(weights, _in_area(matches, area, place))  # (1 + R, C, T)
+            precisions = 100 * average_precisions(weights, matches.outcomes(area), len(THRESHOLDS))  # (1 + R, C, T)
             figures[f"{kind}_AP{suffix}"] = mean(precisions)
             if area == 0:
                 figures |= {f"{kind}_AP{name}": mean(precisions[:, :, t]) for name, t in ((50, 0), (75, 5))}
@@ -95,21 +94,6 @@ def _detection(arrays: Mapping[str, NDArray[Any]], num_resamples: int, seed: int
                 parts[f"{kind}_AP"] = dict(zip(classes, by_class, strict=True))
     images = tuple(str(image) for image in arrays["images"][order])
     return Resampled(images, figures, parts)
-
-
-def _in_area(matches: Matches, area: int, place: NDArray[np.int64]) -> Detections:
-    # Bit 10 a + t: range of area a, threshold t.
-    bits = np.arange(10, dtype=np.uint64)[:, None] + np.uint64(10 * area)  # (T, 1)
-    positives = np.zeros((matches.num_images, matches.num_categories), np.int64)
-    positives[place[matches.truth_image], matches.truth_category] = matches.truth_counts[:, area]
-    return Detections(
-        scores=matches.score,
-        image=place[matches.image],
-        category=matches.category,
-        matched=(matches.matched >> bits & np.uint64(1)).astype(bool),
-        ignored=(matches.ignored >> bits & np.uint64(1)).astype(bool),
-        positives=positives,
-    )
 
 
 def _draws(num_images: int, num_resamples: int, seed: int) -> NDArray[np.int32]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from densebench import methods
 from densebench.leaderboard.assessment import Reproduction, Standing, reproduction, standings, with_intervals
 from densebench.leaderboard.bootstrap import Interval
 from densebench.leaderboard.comparable import OFFICIAL_NUM_IMAGES, Conditions, Group, conditions_of, grouped
+from densebench.leaderboard.costs import commonest
 from densebench.leaderboard.entries import (
     Entry,
     Task,
@@ -19,9 +21,9 @@ from densebench.leaderboard.entries import (
     measured_entries,
     published_entry,
 )
-from densebench.leaderboard.published import PublishedResult
-from densebench.leaderboard.records import Problem, Record
 from densebench.leaderboard.uncertainty import Spread
+from densebench.results.published import PublishedResult
+from densebench.results.records import Problem, Record
 
 UNKNOWN = "\N{EN DASH}"
 
@@ -161,19 +163,14 @@ _COST = (
     Column("device", "Device", "what FPS, latency and memory were measured on", is_text=True),
 )
 
-_METHOD_TITLES = {
-    "mask_rcnn": "Mask R-CNN",
-    "cascade_mask_rcnn": "Cascade Mask R-CNN",
-    "fcos": "FCOS",
-    "upernet": "UperNet",
-    "deeplabv3plus": "DeepLabV3+",
-}
 _DATASET_TITLES = {"ade20k": "ADE20K", "cityscapes": "Cityscapes", "coco": "COCO", "folder": "Own images"}
 _TASK_TITLES = {"segmentation": "semantic segmentation", "detection": "object detection"}
 
 
 def _table(group: Group, published: Sequence[Entry], apart: tuple[str, ...], quoted: Sequence[Entry]) -> Table:
-    conditions, measured = group.conditions, group.entries
+    conditions = group.conditions
+    device = commonest(entry.costs for entry in group.entries)
+    measured = [entry.on(device) if device in entry.costs else entry for entry in group.entries]
     baseline = baseline_entry(measured)
     models = [*measured, *published]
     ranking = _ranking_figure(models)
@@ -280,7 +277,7 @@ def _attribute_text(entry: Entry, key: str) -> str:
         return UNKNOWN
     if key == "flops_input":
         return f"{value[0]}\N{MULTIPLICATION SIGN}{value[1]}"
-    return _METHOD_TITLES.get(value, value) if key == "method" else str(value)
+    return methods.TITLES.get(value, value) if key == "method" else str(value)
 
 
 def _cost_text(value: float) -> str:

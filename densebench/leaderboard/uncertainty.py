@@ -9,8 +9,8 @@ import numpy as np
 
 from densebench.errors import DensebenchError
 from densebench.leaderboard.bootstrap import NUM_RESAMPLES, Difference, Interval, Values, difference, interval
-from densebench.leaderboard.records import Record
 from densebench.leaderboard.resampling import TOLERANCE_PERCENT, Resampled, resampled
+from densebench.results.records import Record
 
 
 @dataclass(frozen=True)

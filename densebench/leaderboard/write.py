@@ -12,9 +12,9 @@ from densebench.leaderboard.csv_table import csv_text
 from densebench.leaderboard.latex import latex
 from densebench.leaderboard.markdown import markdown
 from densebench.leaderboard.page import render_page
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import Problem, Record, read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.published import published_results
+from densebench.results.records import Problem, Record, read_records
 from densebench.whole_files import written_whole
 
 # Per-image parts of more than this are those of many detections.

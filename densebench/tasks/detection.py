@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from densebench import methods
 from densebench.data.coco import annotation_file
 from densebench.data.dataset import Dataset, needs_masks
 from densebench.data.detection_pipelines import padding_to, test_pipeline, train_pipeline
@@ -100,13 +101,14 @@ def result_line(metrics: Mapping[str, float]) -> str:
 
 DETECTION = Task(
     name="detection",
-    methods=("mask_rcnn", "cascade_mask_rcnn", "fcos"),
+    methods=tuple(methods.DETECTION),
     scope="mmdet",
     registration="densebench.registration_detection",
     metrics=tuple(
         f"{kind}_{name}" for kind in ("bbox", "segm") for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
     ),
     visualizer="DetLocalVisualizer",
+    hooks=(),
     fill_model=fill_model,
     train_pipeline=lambda description, num_classes: train_pipeline(description, needs_masks(description)),
     test_pipeline=lambda protocol, num_classes: test_pipeline(protocol),

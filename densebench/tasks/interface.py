@@ -26,6 +26,7 @@ class Task:
     registration: str  # importing this module registers all that the config names
     metrics: tuple[str, ...]  # the record's entries, in percent
     visualizer: str
+    hooks: tuple[Settings, ...]  # of a training, beside those of all tasks
 
     # description, channels of the backbone's levels, number of classes, test protocol -> the model's config
     fill_model: Callable[[Description, tuple[int, ...], int | None, Settings], Settings]

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from densebench import methods
 from densebench.data import pipelines
 from densebench.data.dataset import Dataset
 from densebench.miniature import MINI_CROP, scaled, scaled_protocol
@@ -74,11 +75,12 @@ def _labels(num_classes: int) -> dict[str, Any]:
 
 SEGMENTATION = Task(
     name="segmentation",
-    methods=("upernet", "deeplabv3plus"),
+    methods=tuple(methods.SEGMENTATION),
     scope="mmseg",
     registration="densebench.registration",
     metrics=("mIoU", "mAcc", "aAcc"),
     visualizer="SegLocalVisualizer",
+    hooks=({"type": "LoggedAccuracyHook"},),
     fill_model=fill_model,
     train_pipeline=lambda description, num_classes: pipelines.train_pipeline(description, _labels(num_classes)),
     test_pipeline=lambda protocol, num_classes: pipelines.test_pipeline(protocol, _labels(num_classes)),

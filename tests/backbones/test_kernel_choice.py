@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones.layers import kernel_choice
-from backbones.layers.depthwise_algorithms import Algorithm, Pass, candidates, possible
+from backbones.layers.depthwise_algorithms import MAX_CONTIGUOUS_KERNEL, Algorithm, Pass, candidates, possible
 from backbones.layers.direct_convolution import Geometry
 from backbones.layers.kernel_choice import SETTING, choose_forward, choose_gradients
 from backbones.layers.large_kernel import LargeKernelConv2d
@@ -115,11 +115,24 @@ def test_torchs_fallback_is_never_timed() -> None:
     for step in (Pass.FORWARD, Pass.INPUT_GRADIENT, Pass.WEIGHT_GRADIENT):
         assert Algorithm.CONTIGUOUS not in candidates(step, *tensors(kernel=31), SAME)
         assert Algorithm.CONTIGUOUS in possible(step, *tensors(kernel=31), SAME)
-    assert Algorithm.CONTIGUOUS in candidates(Pass.FORWARD, *tensors(kernel=13), SAME)
+    assert Algorithm.CONTIGUOUS in candidates(Pass.INPUT_GRADIENT, *tensors(kernel=13), SAME)
+    assert Algorithm.CONTIGUOUS in candidates(Pass.FORWARD, *tensors(kernel=9), SAME)
     # Something is left wherever FFT cannot be used.
     for step in (Pass.FORWARD, Pass.INPUT_GRADIENT, Pass.WEIGHT_GRADIENT):
         x, weight = tensors(kernel=31)
         assert kernel_choice.rule(step, x, weight, STRIDED) in candidates(step, x, weight, STRIDED)
+
+
+@pytest.mark.parametrize("has_avx512", [True, False])
+def test_the_rule_knows_what_a_processor_lacks(has_avx512: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_choice, "HAS_AVX512", has_avx512)
+    monkeypatch.setitem(MAX_CONTIGUOUS_KERNEL, Pass.FORWARD, 13 if has_avx512 else 9)
+    wide, small = (tensors(side=side, kernel=13) for side in (128, 32))
+    padded = Geometry((1, 1), (6, 6), (1, 1))
+    assert (kernel_choice.rule(Pass.FORWARD, *small, padded) is Algorithm.CONTIGUOUS) == has_avx512
+    assert (kernel_choice.rule(Pass.WEIGHT_GRADIENT, *wide, padded) is Algorithm.CORRELATION) == has_avx512
+    assert kernel_choice.rule(Pass.WEIGHT_GRADIENT, *small, padded) is Algorithm.CORRELATION
+    assert (kernel_choice.rule(Pass.FORWARD, *tensors(), SAME) is Algorithm.FOURIER) != has_avx512
 
 
 def test_other_devices_start_from_torchs_own() -> None:

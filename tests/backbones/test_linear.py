@@ -9,8 +9,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.layers import linear as linear_module
-from backbones.layers.feed_forward import feed_forward, feed_forward_grn
-from backbones.layers.linear import HAS_ONEDNN, linear, linear_gelu, uses_onednn
+from backbones.layers.feed_forward import add_feed_forward, adds_in_chunks, feed_forward, feed_forward_grn
+from backbones.layers.linear import HAS_ONEDNN, HAS_ONEDNN_BFLOAT16, linear, linear_gelu, uses_onednn
 from backbones.layers.norm import GlobalResponseNorm
 
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this build of torch has no oneDNN")
@@ -33,8 +33,14 @@ def check_close(found: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.fixture(params=[True, False], ids=["AVX-512", "less"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways of both kinds of processors, whichever this one is."""
+    monkeypatch.setattr(linear_module, "HAS_AVX512", request.param)
+
+
 @pytest.mark.parametrize("sizes", [(32, 8), (8, 32)])
-def test_linear_equals_torchs(sizes: tuple[int, int]) -> None:
+def test_linear_equals_torchs(sizes: tuple[int, int], processor: None) -> None:
     tensors = layers(*sizes)[:3]
     check_close(gradients(linear, tensors), gradients(functional.linear, tensors))
 
@@ -48,7 +54,7 @@ def test_second_derivatives_are_torchs() -> None:
     check_close(penalty(linear), penalty(functional.linear))
 
 
-def test_gelu_is_the_exact_one_with_and_without_gradients() -> None:
+def test_gelu_is_the_exact_one_with_and_without_gradients(processor: None) -> None:
     x, weight, bias, *_ = layers()
     wanted = functional.gelu(functional.linear(x, weight, bias))
     torch.testing.assert_close(linear_gelu(x, weight, bias), wanted, rtol=1e-5, atol=1e-5)
@@ -68,6 +74,21 @@ def test_feed_forward_equals_plain_layers(rows: int, monkeypatch: pytest.MonkeyP
     check_close(gradients(feed_forward, tensors), gradients(plain, tensors))
     with torch.no_grad():
         torch.testing.assert_close(feed_forward(*tensors), plain(*tensors), rtol=1e-4, atol=1e-4)
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [4, 1024])
+def test_feed_forward_is_added_to_a_residual(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbones.layers.feed_forward.ROWS_PER_THREAD", rows)
+    x, *parameters = layers()
+    scale, residual = torch.randn(8), torch.randn(2, 5, 7, 8)
+    assert not adds_in_chunks(x)
+    with torch.no_grad():
+        assert adds_in_chunks(x)
+        wanted = residual + scale * feed_forward(x, *parameters)
+        for before in (residual, residual.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)):  # and in NCHW
+            found = add_feed_forward(before, x, *parameters, scale)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def paper_grn(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -107,7 +128,7 @@ def test_a_channel_without_response_has_finite_gradients() -> None:
 
 
 @needs_onednn
-def test_operations_are_counted_as_torchs() -> None:
+def test_operations_are_counted_as_torchs(processor: None) -> None:
     import backbones.layers.operation_counts  # noqa: F401
 
     def count(function: Callable[..., Tensor], device: str) -> int:
@@ -122,12 +143,21 @@ def test_operations_are_counted_as_torchs() -> None:
 @needs_onednn
 def test_where_onednn_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(2, 3)
-    assert uses_onednn(x) and uses_onednn(x.bfloat16())
+    assert uses_onednn(x) and uses_onednn(x.bfloat16()) == HAS_ONEDNN_BFLOAT16
     assert not any(uses_onednn(other) for other in (x.double(), x.half(), x.to("meta"), x[:0]))
     with torch.backends.mkldnn.flags(enabled=False):
         assert not uses_onednn(x)
     monkeypatch.setattr(linear_module, "HAS_ONEDNN", False)
     assert not uses_onednn(x)
+
+
+def test_without_bfloat16_in_onednn_torch_computes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "ONEDNN_DTYPES", (torch.float32,))
+    x, weight, bias, *_ = layers()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not uses_onednn(x)
+        assert linear(x, weight, bias).dtype == torch.bfloat16
+    assert uses_onednn(x) == HAS_ONEDNN and not uses_onednn(x.bfloat16())
 
 
 def test_autocast_rounds_as_for_torchs_layers() -> None:

@@ -13,8 +13,8 @@ from contract_sizes import fits
 
 import densebench.registration  # noqa: F401
 from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
-from densebench.leaderboard.published import PublishedResult, published_results
 from densebench.recipe import CONFIG_FOLDER, Recipe, RunOptions, resolve
+from densebench.results.published import PublishedResult, published_results
 
 RECIPES = Path(__file__).parent / "published_recipes.csv"
 REPLKNET = "upernet_replknet_31b_cityscapes"

@@ -11,8 +11,8 @@ from detection_recipes import EPOCHS, NAMES, header_of, recipe_of, scales_of
 from mmengine.config import Config
 
 from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
-from densebench.leaderboard.published import PublishedResult, published_results
 from densebench.recipe import Recipe
+from densebench.results.published import PublishedResult, published_results
 
 # The schedule that a name leaves out.
 MAIN = {"mask_rcnn": "3x", "cascade_mask_rcnn": "3x", "fcos": "2x"}

@@ -13,8 +13,8 @@ from detection_recipes import EPOCHS, NAMES, description_of, header_of, recipe_o
 from densebench.cost.count import build_for_counting
 from densebench.data.detection_pipelines import train_pipeline
 from densebench.engine.layer_decay import parameter_settings
-from densebench.leaderboard.published import backbone_name, pretrain_name, published_results
 from densebench.recipe import backbone_name_of
+from densebench.results.published import backbone_name, pretrain_name, published_results
 
 RECIPES = Path(__file__).parent / "published_recipes.csv"
 METHODS = ("mask_rcnn", "cascade_mask_rcnn", "fcos")

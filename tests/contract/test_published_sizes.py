@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import backbones
 import densebench.registration  # noqa: F401
 from densebench.cost.count import build_for_counting, flops_by_part, params_m
-from densebench.leaderboard.published import published_results
 from densebench.meta_device import build_on_meta
 from densebench.recipe import RunOptions, resolve
+from densebench.results.published import published_results
 
 FOLDER = Path(__file__).parent
 CLASSES = 1000

@@ -7,8 +7,8 @@ import pytest
 
 from backbones import backbone_name
 from densebench.description import find_config, read_description
-from densebench.leaderboard.published import published_results
 from densebench.recipe import CONFIG_FOLDER
+from densebench.results.published import published_results
 
 TABLE = CONFIG_FOLDER.parent / "docs" / "recipes.md"
 

@@ -17,8 +17,8 @@ from test_published_sizes import KNOWN_UPERNET, UperNetRow
 import densebench.registration  # noqa: F401
 from densebench.cost.count import build_for_counting, flops_by_part, params_m, published_shape
 from densebench.engine.layer_decay import parameter_settings
-from densebench.leaderboard.published import PublishedResult, backbone_name, pretrain_name, published_results
 from densebench.recipe import CONFIG_FOLDER, Recipe, RunOptions, resolve
+from densebench.results.published import PublishedResult, backbone_name, pretrain_name, published_results
 
 RECIPES = Path(__file__).parent / "published_recipes.csv"
 

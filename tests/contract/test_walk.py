@@ -1,4 +1,4 @@
-"""Every config trains: those of all methods but Cascade Mask R-CNN."""
+"""The configs train: those of all methods but Cascade Mask R-CNN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from walk import LARGE, SMALLER, trains_on_the_miniature
+from walk import LARGE, trains_on_the_miniature, walked
 
 from densebench.cost.count import build_for_counting, params_m
 from densebench.recipe import RunOptions, resolve
@@ -15,7 +15,7 @@ MAX_PARAMS_M = 150
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SMALLER if not name.startswith("cascade")])
+@pytest.mark.parametrize("name", [name for name in walked() if not name.startswith("cascade")])
 def test_a_config_trains_on_the_miniature(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every config trains: those of Cascade Mask R-CNN."""
+"""The configs train: those of Cascade Mask R-CNN."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from walk import SMALLER, trains_on_the_miniature
+from walk import trains_on_the_miniature, walked
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SMALLER if name.startswith("cascade")])
+@pytest.mark.parametrize("name", [name for name in walked() if name.startswith("cascade")])
 def test_a_config_trains_on_the_miniature(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

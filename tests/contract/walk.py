@@ -1,11 +1,13 @@
-"""What the walk over all configs does with each: one iteration and a validation on the miniature, the recipe's model.
+"""What the walk over the configs does with each: one iteration and a validation on the miniature, the recipe's model.
 
-The walk is in two files, so that two processes share it.
+Of the configs of one method, backbone family and data set the walk takes one: others differ in width, depth, starting
+weights and schedule. `DENSEBENCH_WALK=all` takes all of them. The walk is in two files, so that two processes share it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +37,23 @@ LARGE = (
 )
 NAMES = sorted(file.stem for file in CONFIG_FOLDER.glob("*.py"))
 SMALLER = tuple(name for name in NAMES if name not in LARGE)
+# Method, family of the backbone, data set: ("mask_rcnn", "resnet", "coco").
+FAMILY = re.compile(
+    r"^(mask_rcnn|cascade_mask_rcnn|fcos|upernet|deeplabv3plus)_(convnextv2|mobilenetv2|[a-z]+)[^_]*_"
+    r"(?:.*_)?(coco|ade20k|cityscapes|folder)(?:_|$)"
+)
+
+
+def walked() -> list[str]:
+    """The configs that are tried."""
+    if os.environ.get("DENSEBENCH_WALK") == "all":
+        return list(SMALLER)
+    last: dict[tuple[str | None, ...], str] = {}  # by name the last of a family is a small one: t, tiny, 50
+    for name in SMALLER:
+        found = FAMILY.search(name)
+        assert found is not None, name
+        last[found.groups()] = name
+    return list(last.values())
 
 
 def trains_on_the_miniature(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:

@@ -1,7 +1,5 @@
 """Conversion: what is written is read as starting weights and as a model, and nothing half or wrong is written."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from densebench.conversion import convert, is_whole_model, to_model_names
 from densebench.engine.hooks import load_starting_weights
 from densebench.errors import DensebenchError
 from densebench.starting_weights import StartingWeights, file_sha256
+from tests.running import Result, run_tool
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}
 
 
@@ -41,9 +39,8 @@ def written(file: Path) -> dict[str, Tensor]:
     return state_dict_of(read_checkpoint(file))
 
 
-def convert_tool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / "convert_checkpoint.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def convert_tool(*arguments: object) -> Result:
+    return run_tool("convert_checkpoint", *arguments)
 
 
 def test_the_header_says_where_it_comes_from(tmp_path: Path) -> None:

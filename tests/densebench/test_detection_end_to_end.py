@@ -1,7 +1,5 @@
 """The main job for detectors on the miniature: train and test a tiny Mask R-CNN through the tools."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,10 @@ from densebench.data.coco import annotation_file
 from densebench.errors import DensebenchError
 from densebench.evaluation.coco_accumulation import NUMBERS, matches_of, numbers
 from densebench.evaluation.testing import test as run_test
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions
+from densebench.results.records import read_records
+from tests.running import Result, run_tool
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "model.backbone.depths=(1,1,1,1)",
     "model.backbone.dims=(8,12,16,24)",
@@ -37,17 +35,15 @@ TINY = (
 )
 
 
-def tool(name: str, *arguments: object, overrides: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    options = ["--cfg-options", *TINY, *overrides]
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def tool(name: str, *arguments: object, overrides: tuple[str, ...] = (), fresh: bool = False) -> Result:
+    return run_tool(name, *arguments, "--cfg-options", *TINY, *overrides, fresh=fresh)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work dir of a short training, which ends with a validation."""
     work_dir = tmp_path_factory.mktemp("trained")
-    result = tool("train", "mask_rcnn_convnext_t_coco", "--mini", "--mini-iters", 3, "--work-dir", work_dir)
+    result = tool("train", "mask_rcnn_convnext_t_coco", "--mini", "--mini-iters", 3, "--work-dir", work_dir, fresh=True)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     lines = result.stdout.splitlines()

@@ -1,8 +1,6 @@
 """Detectors under --amp, --resume and two processes, on the miniature with a backbone of a few channels."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from densebench.checkpoint import read_checkpoint
 from densebench.data import mini
 from densebench.engine.amp import low_precision
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from densebench.results.records import read_records
 from tests.densebench.tiny_detector import TINY_MASK_RCNN
+from tests.running import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "mask_rcnn_convnext_t_coco"
@@ -36,7 +35,7 @@ def command(name: str, *arguments: object, **overrides: object) -> list[str]:
 
 
 def run(*arguments: str) -> str:
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=dict(os.environ))
+    result = run_command(list(arguments))
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,21 +12,15 @@ from PIL import Image
 
 from densebench.checkpoint import read_checkpoint
 from densebench.data import mini
-from densebench.leaderboard.records import read_records
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def tool(name: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+from densebench.results.records import read_records
+from tests.running import fails, run_command, run_tool
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work dir of a short training."""
     work_dir = tmp_path_factory.mktemp("trained")
-    result = tool("train", tiny_recipe, "--mini", "--seed", 3, "--work-dir", work_dir)
+    result = run_tool("train", tiny_recipe, "--mini", "--seed", 3, "--work-dir", work_dir, fresh=True)
     assert result.returncode == 0, result.stderr
     (work_dir / "stdout").write_text(result.stdout)
     (work_dir / "stderr").write_text(result.stderr)
@@ -60,7 +53,7 @@ def test_the_checkpoint_is_plain_and_says_what_it_is(trained: Path) -> None:
 
 
 def test_the_same_seed_trains_the_same_weights(trained: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    result = tool("train", tiny_recipe, "--mini", "--seed", 3, "--work-dir", tmp_path)
+    result = run_tool("train", tiny_recipe, "--mini", "--seed", 3, "--work-dir", tmp_path)
     assert result.returncode == 0, result.stderr
     first, second = (read_checkpoint(folder / "iter_3.pth")["state_dict"] for folder in (trained, tmp_path))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -74,9 +67,9 @@ def test_testing_writes_a_whole_record(
     content = read_checkpoint(trained / "iter_3.pth")
     content["meta"]["densebench"]["starting_weights_matched_percent"] = 87.5  # as if started with --allow-partial
     torch.save(content, tmp_path / "iter_3.pth")
-    result = tool(
+    result = run_tool(
         "test", tiny_recipe, tmp_path / "iter_3.pth", "--mini", *options,
-        "--work-dir", tmp_path, "--out", out, "--show-dir", show,
+        "--work-dir", tmp_path, "--out", out, "--show-dir", show, fresh=kind == "test-ss",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -115,7 +108,7 @@ def test_the_saved_config_runs_under_a_plain_runner(trained: Path, tmp_path: Pat
         f"config = Config.fromfile({str(trained / 'config.py')!r}); config.work_dir = {str(tmp_path)!r}\n"
         "Runner.from_cfg(config).train()\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = run_command([sys.executable, "-c", program])
     assert result.returncode == 0, result.stderr
     twin = read_checkpoint(tmp_path / "iter_3.pth")["state_dict"]
     ours = read_checkpoint(trained / "iter_3.pth")["state_dict"]
@@ -123,7 +116,7 @@ def test_the_saved_config_runs_under_a_plain_runner(trained: Path, tmp_path: Pat
 
 
 def test_training_on_own_data_with_an_ignore_value(own_data: Path, tmp_path: Path) -> None:
-    result = tool(
+    result = run_tool(
         "train", "upernet_convnext_t_folder", "--data-root", own_data, "--backbone", "timm/resnet18", "--mini",
         "--mini-iters", 1, "--work-dir", tmp_path, "--cfg-options", "model.decode_head.channels=16",
     )  # fmt: skip
@@ -163,7 +156,7 @@ def spoil_split(root: Path) -> str:
 @pytest.mark.parametrize("spoil", [spoil_value, spoil_image, spoil_size, spoil_split])
 def test_bad_data_is_one_message_and_exit_1(own_data: Path, tmp_path: Path, spoil: object) -> None:
     expected = spoil(own_data)
-    result = tool(
+    result = run_tool(
         "train", "upernet_convnext_t_folder", "--data-root", own_data, "--mini", "--mini-iters", 1,
         "--work-dir", tmp_path / "run", "--cfg-options", "train_dataloader.num_workers=1",
         "model.backbone.depths=(1,1,1,1)", "model.backbone.dims=(8,8,8,8)", "model.decode_head.channels=8",
@@ -173,41 +166,36 @@ def test_bad_data_is_one_message_and_exit_1(own_data: Path, tmp_path: Path, spoi
     assert str(own_data) in result.stderr
 
 
-def fails(result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert result.returncode == 1, (result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
-
-
 def test_other_bad_input(trained: Path, tiny_recipe: Path, tmp_path: Path) -> None:
-    fails(tool("train", "upernet_convnext_t_ade20k", "--data-root", tmp_path / "none"), "--mini runs without it")
-    fails(tool("train", "upernet_convnext_tt_ade20k", "--mini"), "Near matches: upernet_convnext_t_ade20k")
-    fails(tool("train", tiny_recipe, "--mini", "--backbone", "convnex_t"), "near matches: convnext_t")
+    fails(run_tool("train", "upernet_convnext_t_ade20k", "--data-root", tmp_path / "none"), "--mini runs without it")
+    fails(run_tool("train", "upernet_convnext_tt_ade20k", "--mini"), "Near matches: upernet_convnext_t_ade20k")
+    fails(run_tool("train", tiny_recipe, "--mini", "--backbone", "convnex_t"), "near matches: convnext_t")
     (tmp_path / "file").touch()
-    fails(tool("train", tiny_recipe, "--mini", "--work-dir", tmp_path / "file" / "run"), "work dir", "cannot be made")
-    fails(tool("train", tiny_recipe, "--mini", "--resume"), "--resume needs the optimizer's state")
-    fails(tool("test", tiny_recipe, "--mini", "--work-dir", tmp_path), "No checkpoint (*.pth) of a --mini run")
+    fails(
+        run_tool("train", tiny_recipe, "--mini", "--work-dir", tmp_path / "file" / "run"), "work dir", "cannot be made"
+    )
+    fails(run_tool("train", tiny_recipe, "--mini", "--resume"), "--resume needs the optimizer's state")
+    fails(run_tool("test", tiny_recipe, "--mini", "--work-dir", tmp_path), "No checkpoint (*.pth) of a --mini run")
 
 
 def test_checkpoints_that_do_not_fit(trained: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pth"
     cut.write_bytes((trained / "iter_3.pth").read_bytes()[:5000])
-    fails(tool("test", tiny_recipe, cut, "--mini", "--work-dir", tmp_path), "cannot be read as a checkpoint")
+    fails(run_tool("test", tiny_recipe, cut, "--mini", "--work-dir", tmp_path), "cannot be read as a checkpoint")
     other = ("--backbone", "timm/resnet18", "--work-dir", tmp_path)
     fails(
-        tool("test", tiny_recipe, trained / "iter_3.pth", "--mini", *other),
+        run_tool("test", tiny_recipe, trained / "iter_3.pth", "--mini", *other),
         "was trained as upernet + convnextv2_atto", "the config is upernet + timm/resnet18",
     )  # fmt: skip
     foreign = tmp_path / "foreign.pth"
     torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(3)}}, foreign)
-    fails(tool("test", tiny_recipe, foreign, "--mini", "--work-dir", tmp_path), "fills 0.0 % of the model")
+    fails(run_tool("test", tiny_recipe, foreign, "--mini", "--work-dir", tmp_path), "fills 0.0 % of the model")
     assert not list(tmp_path.rglob("records/*"))
 
 
 def test_starting_weights_from_a_file(trained: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     options = ("--mini", "--mini-iters", 1, "--pretrained", trained / "iter_3.pth", "--work-dir", tmp_path)
-    result = tool("train", tiny_recipe, *options)
+    result = run_tool("train", tiny_recipe, *options)
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "load_report.json").read_text())
     assert report["pretrain"] == "file:iter_3.pth" and report["matched_percent"] == 100
@@ -216,13 +204,13 @@ def test_starting_weights_from_a_file(trained: Path, tiny_recipe: Path, tmp_path
     foreign = tmp_path / "foreign.pth"
     torch.save({"model": {"conv1.weight": torch.zeros(3)}}, foreign)
     fails(
-        tool("train", tiny_recipe, "--mini", "--pretrained", foreign, "--work-dir", tmp_path / "other"),
+        run_tool("train", tiny_recipe, "--mini", "--pretrained", foreign, "--work-dir", tmp_path / "other"),
         "fills 0.0 % of the backbone", "--allow-partial",
     )  # fmt: skip
 
 
 def test_a_dry_run_prints_rates_and_writes_nothing(tiny_recipe: Path, tmp_path: Path) -> None:
-    result = tool("train", tiny_recipe, "--mini", "--dry-run", cwd=tmp_path)
+    result = run_tool("train", tiny_recipe, "--mini", "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "warm-up" in result.stdout and "backbone.stages.3.0.pwconv2.weight" in result.stdout
     assert not list(tmp_path.iterdir())
@@ -230,13 +218,13 @@ def test_a_dry_run_prints_rates_and_writes_nothing(tiny_recipe: Path, tmp_path: 
 
 def test_one_image_a_process_is_too_few_for_batch_norm(tiny_recipe: Path, tmp_path: Path) -> None:
     options = ("--mini", "--images-per-gpu", 1, "--work-dir", tmp_path)
-    fails(tool("train", tiny_recipe, *options), "--images-per-gpu 2")
+    fails(run_tool("train", tiny_recipe, *options), "--images-per-gpu 2")
 
 
 def test_usage_errors_exit_2() -> None:
-    assert tool("train", "upernet_convnext_t_ade20k", "--no-such-option").returncode == 2
-    assert tool("test").returncode == 2
+    assert run_tool("train", "upernet_convnext_t_ade20k", "--no-such-option").returncode == 2
+    assert run_tool("test").returncode == 2
     for option, value in (("--mini-iters", "0"), ("--seed", "-1"), ("--seed", "abc"), ("--images-per-gpu", "0")):
-        assert tool("train", "upernet_convnext_t_ade20k", option, value).returncode == 2, option
+        assert run_tool("train", "upernet_convnext_t_ade20k", option, value).returncode == 2, option
     for name in ("train", "test", "benchmark", "leaderboard"):
-        assert tool(name, "--help").returncode == 0
+        assert run_tool(name, "--help").returncode == 0

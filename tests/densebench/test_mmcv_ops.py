@@ -195,8 +195,8 @@ def test_roi_align_matches_the_reference(pool_mode: str, sampling_ratio: int, al
     layer = mmcv.ops.RoIAlign((2, 3), 0.5, sampling_ratio, pool_mode, aligned)
     expected = _roi_align_reference(features, rois, (2, 3), 0.5, sampling_ratio, pool_mode, aligned)
     torch.testing.assert_close(layer(features, rois), expected)
-    features.requires_grad_()
-    assert gradcheck(lambda x: layer(x, rois), features)
+    one_channel = features[:, :1].clone().requires_grad_()
+    assert gradcheck(lambda x: layer(x, rois), one_channel)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
@@ -234,8 +234,8 @@ def test_roi_pool_matches_the_reference(scale: float) -> None:
     features, rois = torch.randn(2, 3, 9, 11, dtype=torch.float64), torch.tensor(ROIS, dtype=torch.float64)
     layer = mmcv.ops.RoIPool((2, 3), scale)
     torch.testing.assert_close(layer(features, rois), _roi_pool_reference(features, rois, (2, 3), scale))
-    features.requires_grad_()
-    assert gradcheck(lambda x: layer(x, rois), features)
+    one_channel = features[:, :1].clone().requires_grad_()
+    assert gradcheck(lambda x: layer(x, rois), one_channel)
 
 
 def test_roi_pool_is_torchvisions_on_whole_pixels() -> None:

@@ -13,8 +13,8 @@ from densebench.data.coco import annotation_file
 from densebench.engine.training import train
 from densebench.errors import DensebenchError
 from densebench.evaluation.testing import test as run_test
-from densebench.leaderboard.records import read_records
 from densebench.recipe import RunOptions, resolve
+from densebench.results.records import read_records
 from tests.densebench.tiny_detector import TINY_MASK_RCNN
 
 CONFIG = "mask_rcnn_convnext_t_folder"

@@ -3,10 +3,8 @@
 import argparse
 import errno
 import resource
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,8 +17,7 @@ from densebench.engine.resuming import Start, require_same_run
 from densebench.engine.training import resumed
 from densebench.engine.work_dir import latest_checkpoint, newest_checkpoint
 from densebench.errors import DensebenchError
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.running import fails, run_tool
 
 # Resuming is for full runs; the folder recipe is small enough with small crops. Crops, flips and drop path are random.
 OPTIONS = (
@@ -32,18 +29,6 @@ OPTIONS = (
 )
 
 
-def train(*arguments: object, preexec: Any = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools/train.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=preexec)
-
-
-def fails(result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert result.returncode == 1, (result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
-
-
 def checkpoint(path: Path, **identity: object) -> Path:
     """A checkpoint that says what run it comes from, and holds one number."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +38,12 @@ def checkpoint(path: Path, **identity: object) -> Path:
 
 def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path) -> None:
     data = ("--data-root", mini.make("folder"))
-    whole = train(*OPTIONS, "val_interval=4", "--work-dir", tmp_path / "whole", *data)
+    whole = run_tool("train", *OPTIONS, "val_interval=4", "--work-dir", tmp_path / "whole", *data)
     assert whole.returncode == 0, whole.stderr
     first, parts = tmp_path / "first", tmp_path / "parts"
-    stopped = train(*OPTIONS, "val_interval=1", "train_cfg.max_iters=2", "--work-dir", first, *data, "--resume")
+    stopped = run_tool(
+        "train", *OPTIONS, "val_interval=1", "train_cfg.max_iters=2", "--work-dir", first, *data, "--resume"
+    )
     assert stopped.returncode == 0, stopped.stderr
     assert "nothing to resume" in stopped.stdout and "Checkpoint: " in stopped.stdout
     assert sorted(path.name for path in first.glob("*.pth")) == ["iter_1.pth", "iter_2.pth"]
@@ -65,7 +52,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path) -> None:
     first.rename(parts)
     (parts / "last_checkpoint").write_text("")
     (parts / ".iter_3.pth.partial").write_bytes(b"half")
-    resumed_run = train(*OPTIONS, "val_interval=1", "--work-dir", parts, *data, "--resume")
+    resumed_run = run_tool("train", *OPTIONS, "val_interval=1", "--work-dir", parts, *data, "--resume")
     assert resumed_run.returncode == 0, resumed_run.stderr
     assert f"resuming from iteration 2 of {parts / 'iter_2.pth'}" in resumed_run.stdout
     assert "iteration 4/4" in resumed_run.stdout and "iteration 1/4" not in resumed_run.stdout
@@ -81,8 +68,8 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path: Path) -> None:
     assert found["param_schedulers"] == expected["param_schedulers"]
 
     longer = [option.replace("iterations=4", "iterations=8") for option in OPTIONS]
-    fails(train(*longer, "val_interval=4", "--work-dir", parts, *data, "--resume"), "ends at iterations")
-    once_more = train(*OPTIONS, "val_interval=1", "--work-dir", parts, *data, "--resume")
+    fails(run_tool("train", *longer, "val_interval=4", "--work-dir", parts, *data, "--resume"), "ends at iterations")
+    once_more = run_tool("train", *OPTIONS, "val_interval=1", "--work-dir", parts, *data, "--resume")
     assert f"Checkpoint: {parts / 'iter_4.pth'}" in once_more.stdout, once_more.stderr
 
 
@@ -123,11 +110,14 @@ def test_runs_with_a_seed_are_named_where_there_is_none_without(tmp_path: Path) 
         latest_checkpoint(tmp_path / "upernet", mini=False)
 
 
-def test_a_full_disk_is_one_message_and_leaves_no_half_file(tiny_recipe: Path, tmp_path: Path) -> None:
-    def limit() -> None:  # of a file's size: writing more fails as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+def limit_file_size() -> None:
+    """Writing more fails as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    result = train(tiny_recipe, "--mini", "--mini-iters", 1, "--work-dir", tmp_path, preexec=limit)
+
+def test_a_full_disk_is_one_message_and_leaves_no_half_file(tiny_recipe: Path, tmp_path: Path) -> None:
+    options = ("--mini", "--mini-iters", 1, "--work-dir", tmp_path)
+    result = run_tool("train", tiny_recipe, *options, before=limit_file_size)
     fails(result, f"{tmp_path / 'iter_1.pth'} cannot be written", "Make room")
     assert not list(tmp_path.glob("*.pth")) and not list(tmp_path.glob(".*"))
 

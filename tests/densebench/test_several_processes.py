@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from densebench.leaderboard.records import Record, read_records
+from densebench.results.records import Record, read_records
+from tests.running import fails, run_command, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -18,11 +19,6 @@ ODD = ("--cfg-options", "test_dataloader.dataset.indices=23")
 
 def tool(name: str, *arguments: object) -> list[str]:
     return [str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
-
-
-def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
 
 def run_under_slurm(command: list[str], cwd: Path) -> list[tuple[int, str, str]]:
@@ -68,7 +64,7 @@ def test_slurm_and_torchrun_train_alike(trained: tuple[Path, Path], tmp_path: Pa
 
     recipe, work_dir = trained
     options = ("--mini", "--seed", 1, "--work-dir", tmp_path / "run", "--launcher", "pytorch")
-    result = run([*TORCHRUN, *tool("train", recipe, *options)], tmp_path)
+    result = run_command([*TORCHRUN, *tool("train", recipe, *options)], tmp_path)
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]  # nothing left in the current folder
     assert not list((tmp_path / "run").glob(".*"))
@@ -79,11 +75,8 @@ def test_slurm_and_torchrun_train_alike(trained: tuple[Path, Path], tmp_path: Pa
 def test_no_padded_image_counts_twice(trained: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, work_dir = trained
     options = (recipe, work_dir / "iter_3.pth", "--mini", "--work-dir", tmp_path, *ODD)
-    for command in (
-        [*TORCHRUN, *tool("test", *options, "--launcher", "pytorch")],
-        [sys.executable, *tool("test", *options)],
-    ):
-        result = run(command, tmp_path)
+    by_two = run_command([*TORCHRUN, *tool("test", *options, "--launcher", "pytorch")], tmp_path)
+    for result in (by_two, run_tool("test", *options, cwd=tmp_path)):
         assert result.returncode == 0, result.stderr
     two, one = records_of(tmp_path)
     assert (two.provenance["world_size"], one.provenance["world_size"]) == (2, 1)
@@ -92,12 +85,13 @@ def test_no_padded_image_counts_twice(trained: tuple[Path, Path], tmp_path: Path
         assert two.metrics[name] == pytest.approx(one.metrics[name], abs=1e-6)
 
 
-def test_variables_that_make_no_sense_are_one_message(tiny_recipe: Path, tmp_path: Path) -> None:
-    variables = {"SLURM_NTASKS": "2", "SLURM_PROCID": "7", "SLURM_LOCALID": "0"}
+def test_variables_that_make_no_sense_are_one_message(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("SLURM_NTASKS", "2"), ("SLURM_PROCID", "7"), ("SLURM_LOCALID", "0")):
+        monkeypatch.setenv(name, value)
     options = (tiny_recipe, "--mini", "--work-dir", tmp_path, "--launcher", "slurm")
-    result = run([sys.executable, *tool("train", *options)], tmp_path, **variables)
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "at most 1 was expected" in result.stderr
+    fails(run_tool("train", *options), "at most 1 was expected")
 
 
 # Rank 0 writes the results while the other one is done already. Without leaving together, gloo aborts the other
@@ -122,7 +116,7 @@ def test_processes_leave_together(tmp_path: Path) -> None:
     program.write_text(LATE_WRITER)
     for attempt in range(8):
         written = tmp_path / f"written{attempt}"
-        result = run([*TORCHRUN, str(program), str(written)], tmp_path)
+        result = run_command([*TORCHRUN, str(program), str(written)], tmp_path)
         assert result.returncode == 0, (attempt, result.stderr)
         assert written.exists()
 

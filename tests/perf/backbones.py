@@ -8,17 +8,24 @@ with -m: as a script, its own name would hide the package `backbones`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 import backbones
+import backbones.convnext
+import backbones.mobilenet
+import backbones.replknet
 from backbones.layers.large_kernel import LargeKernelConv2d
+from backbones.layers.linear import HAS_ONEDNN_BFLOAT16
+from backbones.layers.pointwise import PointwiseConv2d
 from densebench.cost.memory import allocated_peak_bytes
 
 
@@ -50,7 +57,7 @@ def replknet() -> Iterator[Comparison]:
     ours = backbones.build("replknet_31b")
     x = torch.randn(1, 3, 512, 512)
     plain = with_plain_convolutions(ours)
-    merged = copy.deepcopy(plain).eval()
+    merged = copy.deepcopy(ours).eval()
     merged.merge_reparameterization(fold_norms=False)
     folded = copy.deepcopy(ours).eval()
     folded.merge_reparameterization()
@@ -59,8 +66,9 @@ def replknet() -> Iterator[Comparison]:
         "nn.Conv2d, merged": in_inference(with_plain_convolutions(merged), x),
         "ours, as trained": in_inference(ours, x),
         "ours, merged": in_inference(folded, x),
-        "ours, merged, bf16": in_inference(folded, x, torch.bfloat16),
     }
+    if HAS_ONEDNN_BFLOAT16:
+        forms["ours, merged, bf16"] = in_inference(folded, x, torch.bfloat16)
     yield Comparison("RepLKNet-31B, 512x512, forward", forms)
     training = {"nn.Conv2d": step(plain, x), "ours": step(ours, x)}
     yield Comparison("RepLKNet-31B, 512x512, forward + backward", training)
@@ -99,12 +107,27 @@ def memory() -> None:
             print(f"| {name}, {form} | {allocated_peak_bytes(run) / 2**20:.0f} |", flush=True)
 
 
+class InOwnLayout(nn.Module):
+    """A network that computes in the layout of its images, (N, C, H, W), as those that it is compared with do."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> object:
+        """As the network's."""
+        with contextlib.ExitStack() as stack:
+            for module in (backbones.convnext, backbones.mobilenet, backbones.replknet):
+                stack.enter_context(mock.patch.object(module, "channels_last_on_cpu", lambda images: images))
+            return self.network(x)
+
+
 def with_plain_convolutions(network: nn.Module) -> nn.Module:
-    """A copy in which nn.Conv2d, in (N, C, H, W) as it ships, takes the place of each large depthwise convolution."""
+    """A copy in which nn.Conv2d, in (N, C, H, W) as it ships, takes the place of our convolutions."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, LargeKernelConv2d):
+            if isinstance(child, (LargeKernelConv2d, PointwiseConv2d)):
                 plain = nn.Conv2d(
                     child.in_channels,
                     child.out_channels,
@@ -117,7 +140,7 @@ def with_plain_convolutions(network: nn.Module) -> nn.Module:
                 )
                 plain.load_state_dict(child.state_dict())
                 setattr(module, name, plain)
-    return network
+    return InOwnLayout(network)
 
 
 def forward_and_backward(name: str, networks: dict[str, nn.Module], x: Tensor) -> Iterator[Comparison]:
@@ -185,6 +208,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     wanted = arguments.only.split(",")
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {arguments.threads} thread(s)\n")
     print("| what | form | ms | times as fast | CPU ms | times as fast |\n| --- | --- | --- | --- | --- | --- |")
     for name, section in SECTIONS.items():
         if name in wanted:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import backbones
-from backbones.layers.linear import linear
+from backbones.layers.linear import HAS_ONEDNN_BFLOAT16, linear
 
 NAMES = {"T": ("convnext_t", "convnext_tiny"), "B": ("convnext_b", "convnext_base")}
 NAMES["V2"] = ("convnextv2_tiny", "convnextv2_tiny")
@@ -32,10 +32,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels of the images' sides")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtypes", default="float32,bfloat16" if HAS_ONEDNN_BFLOAT16 else "float32")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {arguments.threads} thread(s), medians of {arguments.rounds}\n")
+    capability = torch.backends.cpu.get_cpu_capability()
+    print(f"torch {torch.__version__}, {capability}, {arguments.threads} thread(s), medians of {arguments.rounds}\n")
     print("| what | form | wall ms | CPU ms | ours is faster (wall, CPU) | GFLOP/s (wall, CPU) |")
     print("| --- | --- | --- | --- | --- | --- |")
     compare("2048 x 2048 x 2048", products(), arguments.rounds, 2048**3)
@@ -45,7 +47,7 @@ def main() -> None:
         for batch_size in map(int, arguments.batch_sizes.split(",")):
             x = torch.randn(batch_size, 3, arguments.size, arguments.size)
             inputs = {form: (network, x.to(memory_format=layout)) for form, (network, layout) in networks.items()}
-            for dtype in (torch.float32, torch.bfloat16):
+            for dtype in (getattr(torch, dtype) for dtype in arguments.dtypes.split(",")):
                 case = f"ConvNeXt {name}, batch {batch_size}, {str(dtype).removeprefix('torch.')}, "
                 sides = {form: inference(*pair, dtype) for form, pair in inputs.items()}
                 compare(case + "forward", sides, arguments.rounds, batch_size * multiply_adds)

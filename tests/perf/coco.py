@@ -14,12 +14,11 @@ import json
 import multiprocessing
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ import densebench.registration_detection  # noqa: F401
 from densebench.data.coco import CATEGORIES
 from densebench.evaluation.coco_metric import ExactCoco, encoded
 from densebench.evaluation.mask_head import FCNMaskHead, RunLengthMaskHead
+from tests.perf.table import HEADER, Spent, compare, time_row, timed, value_row
 
 CLASSES = tuple(CATEGORIES.values())
 HEIGHT, WIDTH = 800, 1333
@@ -44,15 +44,14 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=500_000)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), medians of {arguments.repeats}\n")
-    print("| what | mmdet | densebench | ratio | results |\n| --- | --- | --- | --- | --- |")
-    compare_masks(repeats=10 * arguments.repeats)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), medians\n\n{HEADER}")
+    compare_masks(runs=10 * arguments.repeats)
     with tempfile.TemporaryDirectory() as folder:
         compare_boxes(arguments.images, arguments.detections, arguments.repeats, Path(folder))
     print(f"\nFirst calls in a fresh process: {first_calls()}")
 
 
-def compare_masks(repeats: int) -> None:
+def compare_masks(runs: int) -> None:
     """100 objects with logits of 80 classes, to run lengths of an image of 1333x800."""
     rng = np.random.default_rng(0)
     generator = torch.Generator().manual_seed(0)
@@ -75,17 +74,11 @@ def compare_masks(repeats: int) -> None:
 
     expected, found = run(FCNMaskHead), run(RunLengthMaskHead)
     same = sum(ours["counts"] == theirs["counts"] for ours, theirs in zip(found, expected, strict=True))
-    theirs, ours = alternated(lambda: timed(run, FCNMaskHead), lambda: timed(run, RunLengthMaskHead), repeats)
-    row(
-        "100 masks, 1333x800",
-        f"{1e3 * theirs:.0f} ms",
-        f"{1e3 * ours:.1f} ms",
-        theirs / ours,
-        f"{same} RLEs of 100 equal",
-    )
+    sides = [lambda: run(FCNMaskHead), lambda: run(RunLengthMaskHead)]
+    compare("100 masks, 1333x800", sides, runs, f"{same} RLEs of 100 equal")
 
 
-def compare_boxes(num_images: int, num_detections: int, repeats: int, folder: Path) -> None:
+def compare_boxes(num_images: int, num_detections: int, runs: int, folder: Path) -> None:
     """From predictions to the twelve numbers, reading the annotations included."""
     file, samples = synthetic(num_images, num_detections, folder)
 
@@ -101,22 +94,21 @@ def compare_boxes(num_images: int, num_detections: int, repeats: int, folder: Pa
         return metric.evaluate(num_images)
 
     in_child(lambda: evaluated(ExactCoco(str(file))))  # compiles
-    theirs, ours = alternated(
-        lambda: in_child(vanilla), lambda: in_child(lambda: evaluated(ExactCoco(str(file)))), repeats
-    )
+    theirs, ours = [], []
+    for _ in range(runs):
+        theirs.append(in_child(vanilla))
+        ours.append(in_child(lambda: evaluated(ExactCoco(str(file)))))
     pairs = zip(
         ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"), ("AP", "AP50", "AP75", "APs", "APm", "APl"), strict=True
     )
-    largest = max(abs(theirs[2][f"coco/bbox_{a}"] - ours[2][f"bbox_{b}"] / 100) for a, b in pairs)
-    what = f"boxes: {num_images} images, {num_detections} detections"
-    row(
-        what,
-        f"{theirs[0]:.1f} s",
-        f"{ours[0]:.2f} s",
-        theirs[0] / ours[0],
+    largest = max(abs(theirs[0].result[f"coco/bbox_{a}"] - ours[0].result[f"bbox_{b}"] / 100) for a, b in pairs)
+    time_row(
+        f"boxes: {num_images} images, {num_detections} detections",
+        [child.spent for child in theirs],
+        [child.spent for child in ours],
         f"largest difference {largest:.1e} (mmdet rounds to 1e-3)",
     )
-    row("  memory above the predictions", f"{theirs[1]:.0f} MiB", f"{ours[1]:.0f} MiB", theirs[1] / ours[1], "")
+    value_row("  memory above the predictions", [c.extra_mib for c in theirs], [c.extra_mib for c in ours], "MiB")
 
 
 def synthetic(num_images: int, num_detections: int, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
@@ -161,17 +153,27 @@ def _long_tail(number: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def in_child(run: Callable[[], dict[str, float]]) -> tuple[float, float, dict[str, float]]:
-    """Seconds, MiB above what was held before, and the result, from a process of its own."""
+@dataclass(frozen=True)
+class Child:
+    """What a process of its own took, above what it had from this one, and found."""
+
+    spent: Spent
+    extra_mib: float
+    result: dict[str, float]
+
+
+def in_child(run: Callable[[], dict[str, float]]) -> Child:
+    """Run in a process of its own, for the peak of its memory."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 
     def work() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
+        results: list[dict[str, float]] = []
         with contextlib.redirect_stdout(io.StringIO()):
-            seconds, result = timed(lambda _: run(), None, with_result=True)
+            spent = timed(lambda: results.append(run()))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        sender.send((seconds, peak - pages * os.sysconf("SC_PAGE_SIZE") / 2**20, result))
+        sender.send(Child(spent, peak - pages * os.sysconf("SC_PAGE_SIZE") / 2**20, results[0]))
 
     process = context.Process(target=work)
     process.start()
@@ -180,25 +182,6 @@ def in_child(run: Callable[[], dict[str, float]]) -> tuple[float, float, dict[st
         return receiver.recv()
     finally:
         process.join()
-
-
-def timed(run: Callable[[Any], Any], argument: Any, with_result: bool = False) -> Any:
-    start = time.perf_counter()
-    result = run(argument)
-    seconds = time.perf_counter() - start
-    return (seconds, result) if with_result else seconds
-
-
-def alternated(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[Any, Any]:
-    """Both by turns; the median of each, of tuples the one with the median time and the median memory."""
-    runs = [(first(), second()) for _ in range(repeats)]
-    return tuple(_median(list(side)) for side in zip(*runs, strict=True))  # type: ignore[return-value]
-
-
-def _median(values: list[Any]) -> Any:
-    if isinstance(values[0], tuple):
-        return (*(statistics.median(value[index] for value in values) for index in (0, 1)), values[0][2])
-    return statistics.median(values)
 
 
 def first_calls() -> str:
@@ -215,10 +198,6 @@ def first_calls() -> str:
         run = [sys.executable, "-c", program]
         times = [float(subprocess.check_output(run, env=environment, text=True)) for _ in range(2)]
     return f"masks {times[0]:.1f} s where nothing is compiled yet, {times[1]:.2f} s after that"
-
-
-def row(what: str, theirs: str, ours: str, ratio: float, results: str) -> None:
-    print(f"| {what} | {theirs} | {ours} | {ratio:.1f}x | {results} |", flush=True)
 
 
 if __name__ == "__main__":

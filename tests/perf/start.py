@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.perf.table import HEADER, Spent, result_row, time_row
+
 ROOT = Path(__file__).parents[2]
 TOOLS = ("train", "test", "benchmark", "leaderboard", "prepare_data", "convert_checkpoint")
 SIDES = ("vanilla", "ours")
@@ -90,6 +92,7 @@ torch.save({"state_dict": MODELS.build(model).state_dict(), "meta": {}}, path)
 
 SAVE_OURS = """
 import sys, torch
+import densebench.registration_detection
 from densebench.building import building
 from densebench.recipe import RunOptions, resolve
 toolbox, config, path = sys.argv[1:]
@@ -105,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of which the median is told")
     arguments = parser.parse_args()
-    print("| what | vanilla | ours | ratio |\n| --- | --- | --- | --- |")
+    print(HEADER)
     start_up(arguments.runs)
 
 
@@ -117,7 +120,7 @@ def start_up(runs: int) -> None:
     for tool in TOOLS:
         command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--help"]
         seconds = statistics.median(wall_seconds(command) for _ in range(runs))
-        print(f"| tools/{tool}.py --help | | {seconds:.2f} s | |", flush=True)
+        result_row(f"tools/{tool}.py --help", runs, f"{seconds:.2f} s")
 
 
 def first_image(pair: Pair, folder: Path, runs: int) -> None:
@@ -138,17 +141,14 @@ def first_image(pair: Pair, folder: Path, runs: int) -> None:
             *("--data-root", data_root),
         ],
     }
-    found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    found: dict[str, list[Spent]] = {side: [] for side in SIDES}
     for run in range(runs + 1):
         for side in SIDES:
             begin = time.time()
             processor, end = json.loads(python(STOP, side, *commands[side]).splitlines()[-1])
             if run:  # the first one brings the files into memory
-                found[side].append((processor, end - begin))
-    for index, unit in enumerate(("CPU s", "s")):
-        vanilla, ours = (statistics.median(times[index] for times in found[side]) for side in SIDES)
-        print(f"| first image, {pair.ours} | {vanilla:.3g} {unit} | {ours:.3g} {unit} | {vanilla / ours:.2f} |")
-    sys.stdout.flush()
+                found[side].append(Spent(end - begin, processor))
+    time_row(f"start to the first image, {pair.ours}", *(found[side] for side in SIDES))
 
 
 def python(code: str, *arguments: str) -> str:

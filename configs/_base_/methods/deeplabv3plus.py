@@ -8,7 +8,8 @@ method = "deeplabv3plus"
 model = dict(
     backbone=dict(output_stride=8),
     decode_head=dict(
-        type="DepthwiseSeparableASPPHead",
+        type="LeanSeparableASPPHead",  # mmseg's DepthwiseSeparableASPPHead; plain=True computes as mmseg does
+        plain=False,
         in_index=3,
         channels=512,
         dilations=(1, 12, 24, 36),

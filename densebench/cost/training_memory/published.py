@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from densebench.cost.training_memory.estimate import Correction, MemoryEstimate, TrainingStep, estimate
-from densebench.leaderboard.published import PublishedResult, published_results
 from densebench.recipe import RunOptions, resolve
+from densebench.results.published import PublishedResult, published_results
 
 # The largest batch of mmdet's recipes: 1333x800, padded to multiples of 32; with crops, whose sides differ by up to
 # 600 / 384, upright images (at most 800x1250) meet wide ones, and both are padded to the larger side.

@@ -1,39 +1,30 @@
 from __future__ import annotations
 
+import io
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from rich.console import Console
 
 from densebench import provenance
+from densebench.cost import grid
 from densebench.cost.benchmark import benchmark
 from densebench.cost.grid import measure_grid
 from densebench.cost.measure import CostSettings
+from densebench.cost.tables import grid_table
 from densebench.errors import DensebenchError
-from densebench.leaderboard.records import read_records
-from densebench.recipe import RunOptions, resolve
+from densebench.recipe import Recipe, RunOptions, resolve
+from densebench.results.records import read_records
+from tests.running import run_tool
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = str(ROOT / "configs" / "demo" / "upernet_timm_resnet18_ade20k.py")
 ONLY_PARAMS = CostSettings(only=("params",))
-
-
-def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "tools/benchmark.py", *arguments],
-        cwd=ROOT,
-        # One thread: others of a busy machine would wait for one another.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def only_record(work_dir: Path) -> Any:
@@ -46,8 +37,9 @@ def only_record(work_dir: Path) -> Any:
 def test_counts_end_to_end(tmp_path: Path) -> None:
     copy = tmp_path / "copy.json"
     result = run_tool(
-        *("upernet_convnext_t_ade20k", "--only", "params,flops", "--work-dir", str(tmp_path / "run")),
-        *("--json", str(copy)),
+        *("benchmark", "upernet_convnext_t_ade20k", "--only", "params,flops", "--work-dir", tmp_path / "run"),
+        *("--json", copy),
+        fresh=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -66,10 +58,25 @@ def test_counts_end_to_end(tmp_path: Path) -> None:
     assert json.loads(copy.read_text()) == json.loads(record.path.read_text())
 
 
-def test_latency_and_memory_end_to_end(tmp_path: Path) -> None:
+def test_latency_and_memory_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # others of a busy machine would wait for one another
     result = run_tool(
-        *(DEMO, "--mini", "--only", "latency,memory", "--device", "cpu", "--batch-size", "2", "--shape", "128", "64"),
-        *("--amp", "--channels-last", "--work-dir", str(tmp_path)),
+        *(
+            "benchmark",
+            DEMO,
+            "--mini",
+            "--only",
+            "latency,memory",
+            "--device",
+            "cpu",
+            "--batch-size",
+            "2",
+            "--shape",
+            "128",
+            "64",
+        ),
+        *("--amp", "--channels-last", "--work-dir", tmp_path),
+        fresh=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -81,10 +88,10 @@ def test_latency_and_memory_end_to_end(tmp_path: Path) -> None:
     assert (cost["dtype"], cost["memory_format"], cost["threads"]) == ("bfloat16", "channels_last", 1)
     assert cost["device"]
     latency = cost["latency_ms"]
-    assert (latency["batch_size"], latency["input"]) == (2, [128, 64])
+    assert (latency["batch_size"], latency["input"]) == (2, [64, 32])
     assert latency["p5"] <= latency["median"] <= latency["p95"]
     assert cost["fps"] == pytest.approx(2000 / latency["median"])
-    weights_mb = 13.8 * 4 * 1e6 / 2**20
+    weights_mb = 11.2 * 4 * 1e6 / 2**20
     assert cost["peak_memory_mb"] > weights_mb
     assert cost["train_peak_memory_mb"] > 4 * weights_mb  # with gradients and two states
     assert (cost["train_batch_size"], cost["train_memory_note"]) == (2, None)
@@ -130,7 +137,7 @@ def test_another_backbone_has_no_label_of_pretraining(tmp_path: Path, capsys: py
     ],
 )
 def test_usage_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = run_tool("upernet_convnext_t_ade20k", "--work-dir", str(tmp_path), *arguments)
+    result = run_tool("benchmark", "upernet_convnext_t_ade20k", "--work-dir", str(tmp_path), *arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert not list(tmp_path.rglob("*.json"))
@@ -178,3 +185,40 @@ def test_provenance_of_a_checkout_and_of_an_installation(monkeypatch: pytest.Mon
     monkeypatch.setattr(provenance, "ROOT", tmp_path / ".venv")
     (tmp_path / ".venv").mkdir()
     assert provenance.git_commit() is None
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, OSError, AssertionError])
+def test_a_combination_that_does_not_compile_is_a_row_with_its_reason(
+    failure: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(recipe: object, settings: CostSettings) -> dict[str, Any]:
+        if settings.compile and settings.amp:
+            raise failure("backend='inductor' raised:\nCppCompileError: C++ compile error\n" + 200 * "g++ ")
+        return {"latency_ms": {"median": 5.0, "p5": 4.0, "p95": 6.0}, "fps": 200.0}
+
+    monkeypatch.setattr(grid, "measure", measured)
+    rows = measure_grid(cast(Recipe, None), CostSettings(device="cpu"))
+    notes = [row["note"] for row in rows if row["compile"] and row["dtype"] == "bfloat16"]
+    assert len(rows) == 8 and len(notes) == 2
+    assert all(note.startswith("backend='inductor' raised: CppCompileError: C++ compile") for note in notes)
+    assert all(len(note) <= 120 for note in notes)
+    assert [row["fps"] for row in rows if row["note"] is None] == [200.0] * 6
+
+
+def test_a_failure_that_is_no_compilers_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(recipe: object, settings: CostSettings) -> dict[str, Any]:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(grid, "measure", measured)
+    with pytest.raises(TypeError):
+        measure_grid(cast(Recipe, None), CostSettings(device="cpu"))
+
+
+def test_the_table_of_a_grid_tells_reasons_below_and_once() -> None:
+    one = {"dtype": "float32", "memory_format": "contiguous", "compile": True, "latency_ms": None, "fps": None}
+    rows = [{**one, "note": note} for note in ("no [compiler] here", "no [compiler] here", "not begun after 600 s")]
+    output = io.StringIO()
+    Console(file=output, width=80).print(grid_table(rows))
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    assert "[1] no [compiler] here" in lines and "[2] not begun after 600 s" in lines
+    assert [line[-3:] for line in lines if line.startswith("float32")] == ["[1]", "[1]", "[2]"]

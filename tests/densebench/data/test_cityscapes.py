@@ -8,6 +8,7 @@ import pytest
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
+from densebench import whole_files
 from densebench.data import cityscapes, mini
 from densebench.data.check import require_split
 from densebench.data.cityscapes import label_id_of_train_id, train_id_of_label_id, write_missing_train_ids
@@ -127,6 +128,9 @@ def test_the_miniature_stays_whole_with_training_labels(tmp_path: Path, monkeypa
     moment = made[0].stat().st_mtime_ns
     assert locate(DESCRIPTION, None, use_mini=True) == first and made[0].stat().st_mtime_ns == moment
     assert len(made) == 4 and Image.open(made[0]).size == (224, 112)
+    # What another process is writing, or a killed one has left.
+    (made[0].parent / f".unfinished{whole_files.SUFFIX}").touch()
+    assert mini.is_generated(first.root)
 
 
 def test_the_miniature_knows_every_class_of_the_scenes() -> None:

@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from densebench.data.annotation_check import Finding
 from densebench.data.inspection import Inspection, inspect, subject_of
 from densebench.data.report import ClassCount, finding_lines, histogram
 from densebench.errors import DensebenchError
+from tests.running import fails, run_tool
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -161,9 +160,7 @@ def test_the_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_refusal_exits_with_1_and_one_message(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
-    command = [sys.executable, str(ROOT / "tools/prepare_data.py"), "mini", "coco", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 1 and "is no empty folder" in result.stderr and "Traceback" not in result.stderr
+    fails(run_tool("prepare_data", "mini", "coco", tmp_path), "is no empty folder")
 
 
 def test_the_miniature_is_not_written_over_what_is_there(tmp_path: Path) -> None:

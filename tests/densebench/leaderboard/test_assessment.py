@@ -13,9 +13,9 @@ from densebench.errors import DensebenchError
 from densebench.leaderboard.assessment import reproduction, standings, with_intervals
 from densebench.leaderboard.bootstrap import class_ious, mean
 from densebench.leaderboard.entries import Entry, measured_entries, published_entry
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.uncertainty import compare
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 @pytest.fixture

@@ -43,3 +43,10 @@ def test_other_images(tested: Any, tmp_path: Path) -> None:
     tested("b", 0.5, provenance={"dataset_fingerprint": "other"})
     with pytest.raises(DensebenchError, match="not tested on the same images"):
         comparison_text([tmp_path], "a", "b")
+
+
+def test_an_experiment_beside_its_test_in_low_precision(tested: Any, tmp_path: Path) -> None:
+    tested("a", 0.52, cost={"dtype": "float32"})
+    tested("a", 0.52, seed=1, cost={"dtype": "bfloat16"})
+    text = comparison_text([tmp_path], "a (bfloat16)", "a")
+    assert "not trained and tested alike: test precision bfloat16, not float32" in text

@@ -2,9 +2,9 @@ import csv
 import io
 
 from densebench.leaderboard.csv_table import csv_text
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 def test_every_row_unrounded_and_empty_where_unknown(save, tmp_path):

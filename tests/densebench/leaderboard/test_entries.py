@@ -1,8 +1,9 @@
 import pytest
 
+from densebench.leaderboard.comparable import conditions_of
 from densebench.leaderboard.entries import baseline_entry, measured_entries, published_entry
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 @pytest.fixture
@@ -114,3 +115,17 @@ def test_baseline(save, entries):
 def test_no_baseline_where_none_is_recorded(save, entries):
     save(metrics={"majority_class_mIoU": None})
     assert baseline_entry(entries()) is None
+
+
+def test_a_test_in_low_precision_does_not_take_the_place_of_a_full_one(save, entries):
+    save(metrics={"mIoU": 46.0}, cost={"dtype": "float32"})
+    save(metrics={"mIoU": 45.9}, cost={"dtype": "bfloat16"})
+    save("benchmark")
+    found = {entry.precision: entry for entry in entries()}
+    assert {name: entry.figures["miou_ss"].value for name, entry in found.items()} == {
+        "float32": 46.0,
+        "bfloat16": 45.9,
+    }
+    assert all("fps" in entry.figures for entry in found.values())
+    (reason,) = conditions_of(found["bfloat16"]).conflicts(conditions_of(found["float32"]))
+    assert reason == "test precision bfloat16, not float32"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from densebench.leaderboard.latex import latex
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import Table, build_tables
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 def _tables(root: Path, with_published: bool = False) -> tuple[Table, ...]:
@@ -57,6 +57,19 @@ def test_published_rows_are_marked_and_intervals_are_optional(tested: Any, tmp_p
     assert r"\dagger" not in measured
     assert r"\scriptsize" not in latex(tables)
     assert r"swin\_t$^\dagger$" in latex(tables)
+
+
+def test_speed_is_of_one_device_and_named(save: Any, tmp_path: Path) -> None:
+    for name, device, fps in (("a", "H200", 21.0), ("b", "H200", 22.0), ("c", "EPYC_7", 1.5)):
+        save(experiment=name, backbone=name)
+        save("benchmark", experiment=name, backbone=name, cost={"device": device, "fps": fps})
+    text = latex(_tables(tmp_path))
+    assert "FPS of ours: H200." in text
+    assert {row.split(" & ")[0]: row.split(" & ")[-1].split()[0] for row in _rows(text) if row[1:3] == " &"} == {
+        "a": "21.0",
+        "b": "22.0",
+        "c": "--",
+    }
 
 
 def test_hostile_names_stay_text(save: Any, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import run_tool
+
 ROOT = Path(__file__).parents[3]
 
 
 def leaderboard(*arguments):
-    command = [sys.executable, str(ROOT / "tools" / "leaderboard.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return run_tool("leaderboard", *arguments, cwd=ROOT)
 
 
 def test_prints_the_table_and_where_the_page_is(save, tmp_path):

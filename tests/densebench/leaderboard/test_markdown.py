@@ -1,6 +1,6 @@
 from densebench.leaderboard.markdown import markdown
-from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.records import Problem, read_records
 
 
 def test_table_with_numbered_notes(save, tmp_path):

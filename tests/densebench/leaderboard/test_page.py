@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from densebench.leaderboard.page import render_page
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import Problem, read_records
 from densebench.leaderboard.table import build_tables
+from densebench.results.published import published_results
+from densebench.results.records import Problem, read_records
 
 VOID = {"meta", "input", "line", "circle", "polyline", "br"}
 
@@ -129,3 +129,12 @@ def test_published_results_alone_are_folded_away_beside_ours(save, page):
     text = page(published_results())
     assert '<details class="fold">' in text
     assert text.index('class="measured"') < text.index('<details class="fold">')
+
+
+def test_verdicts_name_their_figure(tested, page):
+    for kind in ("test-ss", "test-ms"):
+        tested("upernet_convnext_t_ade20k", 0.40, kind=kind)
+    text = re.sub(r"<[^>]*>|\s+", " ", page(published_results()))
+    text = re.sub(" +", " ", text)
+    assert re.search(r"mIoU ss below : -\d\.\d\d to the published 46\.0", text)
+    assert re.search(r"mIoU ms below : -\d\.\d\d to the published 46\.7", text)

@@ -1,8 +1,8 @@
 import pytest
 
-from densebench.leaderboard.published import published_results
-from densebench.leaderboard.records import read_records
 from densebench.leaderboard.table import UNKNOWN, build_tables
+from densebench.results.published import published_results
+from densebench.results.records import read_records
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-import densebench.leaderboard
-from densebench.leaderboard.published import FIGURES, backbone_name, pretrain_name, published_results
+import densebench.results
+from densebench.results.published import FIGURES, backbone_name, pretrain_name, published_results
 
-TABLE = Path(densebench.leaderboard.__file__).with_name("published_results.csv")
+TABLE = Path(densebench.results.__file__).with_name("published_results.csv")
 
 
 def test_no_row_and_no_figure_is_lost():

@@ -46,7 +46,7 @@ class PublishedResult:
 
 def published_results() -> list[PublishedResult]:
     """Every row of the table, in its order."""
-    text = resources.files("densebench.leaderboard").joinpath("published_results.csv").read_text(encoding="utf-8")
+    text = resources.files("densebench.results").joinpath("published_results.csv").read_text(encoding="utf-8")
     return [_result(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 

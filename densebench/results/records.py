@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from densebench.errors import DensebenchError
-from densebench.leaderboard.schema import COST_KEYS, KINDS, PROVENANCE_KEYS, check_document, parsed_date
+from densebench.results.schema import COST_KEYS, KINDS, PROVENANCE_KEYS, check_document, parsed_date
 from densebench.whole_files import written_whole
 
 

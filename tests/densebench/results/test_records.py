@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 from densebench.errors import DensebenchError
-from densebench.leaderboard.records import new_record_path, read_records, write_record
+from densebench.results.records import new_record_path, read_records, write_record
 
 
 def test_written_record_is_read_back(save, tmp_path):
@@ -102,7 +102,7 @@ def test_names_in_the_same_instant_differ(tmp_path, monkeypatch):
         def now(cls, tz=None):
             return datetime(2026, 11, 21, tzinfo=timezone.utc)
 
-    monkeypatch.setattr("densebench.leaderboard.records.datetime", Frozen)
+    monkeypatch.setattr("densebench.results.records.datetime", Frozen)
     names = []
     for suffix in (".json", ".npz", ".json"):
         path = new_record_path(tmp_path, "test-ss")

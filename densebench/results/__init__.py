@@ -1,0 +1,1 @@
+"""What is known of models: records of our runs, and published results."""

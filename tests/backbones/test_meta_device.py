@@ -1,0 +1,47 @@
+"""On the meta device nothing is spent on values, whose shapes are what they would be."""
+
+from typing import Any
+
+import pytest
+import timm.layers
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import backbones
+from backbones.layers.meta_device import on_meta_device
+from densebench.meta_device import build_on_meta
+
+
+class Operators(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["convnext_t", "replknet_31b", "swin_t", "resnet50", "mobilenetv2_k13"])
+def test_no_values_are_computed(name: str) -> None:
+    with Operators() as operators:
+        module, device = build_on_meta(backbones.backbone_config(name))
+    assert device == "meta"
+    assert not {"normal_", "uniform_", "erfinv_", "mul_", "zero_"} & operators.names
+    assert all(parameter.is_meta for parameter in module.parameters())
+
+
+def test_initialization_returns_the_tensor_it_was_given() -> None:
+    with on_meta_device():
+        weight = nn.Parameter(torch.empty(3, 4))
+        assert nn.init.normal_(weight) is weight
+        assert timm.layers.trunc_normal_(weight, std=0.02) is weight
+        assert weight.shape == (3, 4) and weight.requires_grad
+
+
+def test_tensors_elsewhere_keep_their_values() -> None:
+    here = torch.zeros(2)
+    with on_meta_device():
+        here.fill_(3.0).mul_(2)
+    assert here.tolist() == [6.0, 6.0]
