@@ -15,13 +15,15 @@ PROBE_SIZE = (64, 96)
 
 
 def backbone_channels(config: dict[str, Any]) -> tuple[int, ...]:
-    """Channels of each feature map of a backbone config, after a trial on an image of 64x96 pixels.
+    """Channels of each feature map of a backbone config; one that is none of ours is tried on an image of 64x96 pixels.
 
     Raises:
         DensebenchError: the backbone cannot be built so, cannot take the image, or breaks its contract.
     """
     backbone, device = _build(config)
     name = config.get("model_name", config["type"])
+    if type(backbone).__module__.startswith("backbones."):  # ours, tested; the trial takes seconds of imports
+        return tuple(backbone.out_channels)  # type: ignore[arg-type]
     try:
         with torch.no_grad():
             maps = backbone.eval()(torch.zeros(1, 3, *PROBE_SIZE, device=device))

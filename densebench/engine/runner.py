@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from densebench.building import require_optimizer, told
@@ -18,6 +19,18 @@ from densebench.checkpoint import load_state, read_checkpoint, require_match, st
 from densebench.engine.resuming import WAYS_OUT, require_resumable, require_same_schedule
 from densebench.engine.work_dir import PARTIAL
 from densebench.errors import DensebenchError
+
+
+class ScalarVisualizer(Visualizer):
+    """Writes a run's scalars and draws nothing; mmengine's brings matplotlib for a figure, a second at every start."""
+
+    def _initialize_fig(self, fig_cfg: dict[str, Any]) -> tuple[None, _NoFigure, None]:
+        return None, _NoFigure(), None
+
+
+class _NoFigure:
+    def get_dpi(self) -> float:
+        return 100.0  # matplotlib's own
 
 
 class SafeRunner(Runner):
@@ -34,6 +47,12 @@ class SafeRunner(Runner):
         with told("The run"):
             runner: SafeRunner = super().from_cfg(cfg)
         return runner
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """As mmengine's; where no hook draws, one without a figure."""
+        if isinstance(visualizer, dict) and "visualization" not in self.cfg.get("default_hooks", {}):
+            visualizer = {**visualizer, "type": ScalarVisualizer}
+        return super().build_visualizer(visualizer)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's, told in one line; the data set and its loader are built here."""
