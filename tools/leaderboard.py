@@ -19,7 +19,9 @@ FORMATS = (*DEFAULT_FORMATS, "pdf", "png")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line, as the contract has it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="tools/leaderboard.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "work_dirs",
         metavar="WORK_DIR",

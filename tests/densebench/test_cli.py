@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import sys
 
 import pytest
 
 from densebench import cli
 from densebench.errors import DensebenchError
 from densebench.recipe import RunOptions
+from tests.running import ROOT, run_command
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -45,3 +47,21 @@ def test_threads_wait_passively_unless_the_user_says_otherwise(
     found = []
     cli.run(argparse.ArgumentParser(), lambda arguments: found.append(os.environ.get("OMP_WAIT_POLICY")))
     assert found == [policy]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "tools").glob("*.py")))
+def test_help_waits_for_no_toolbox(name: str) -> None:
+    tool = str(ROOT / "tools" / f"{name}.py")
+    program = f"""
+import runpy, sys
+sys.argv = [{tool!r}, "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+heavy = {{"torch", "numpy", "mmengine", "mmcv", "timm"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = run_command([sys.executable, "-c", program])
+    assert result.returncode == 0, result.stderr
+    assert f"tools/{name}.py" in result.stdout
