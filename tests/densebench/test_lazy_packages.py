@@ -16,6 +16,7 @@ REGISTRIES = "from densebench import lazy_registries; lazy_registries.install()\
 # Of each public name in the toolboxes' packages: the module and the name of what it stands for.
 NAMES = """
 import importlib, json, pkgutil, sys, types
+from mmengine.registry import Registry
 for part in ("datasets", "engine", "evaluation", "models", "structures", "utils", "visualization"):
     for toolbox in ("mmdet", "mmseg"):
         importlib.import_module(f"{toolbox}.{part}")
@@ -30,8 +31,9 @@ packages = sorted(
 def told(value):
     if isinstance(value, types.ModuleType):
         return value.__name__
-    return [getattr(value, "__module__", None), getattr(value, "__qualname__", None) or
-            type(value).__name__.removeprefix("OnDemand")]  # registries themselves
+    if isinstance(value, Registry):
+        return [value.scope, value.name]
+    return [getattr(value, "__module__", None), getattr(value, "__qualname__", None) or type(value).__name__]
 given = json.load(sys.stdin)
 found = {}
 for name in packages if given is None else given:
@@ -129,3 +131,15 @@ import mmdet.models.losses
 print(json.dumps([type(accuracy).__name__, type(mmdet.models.losses.accuracy).__name__]))
 """
     assert python(LAZY + OPERATORS + REGISTRIES + code) == ["function", "function"]
+
+
+@pytest.mark.parametrize("module", ["densebench.registration", "densebench.registration_detection"])
+def test_a_registration_that_comes_first_installs_the_operators_first(module: str) -> None:
+    code = f"""
+import json
+import {module}
+from mmdet.models.dense_heads import rpn_head
+import mmcv.ops
+print(json.dumps(rpn_head.batched_nms is mmcv.ops.batched_nms))
+"""
+    assert python(code)
