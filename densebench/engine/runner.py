@@ -49,8 +49,10 @@ class SafeRunner(Runner):
         return runner
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
-        """As mmengine's; where no hook draws, one without a figure."""
-        if isinstance(visualizer, dict) and "visualization" not in self.cfg.get("default_hooks", {}):
+        """As mmengine's; where no hook draws (mmengine's, mmseg's and mmdet's are called so), one without a figure."""
+        hooks = [*self.cfg.get("default_hooks", {}).values(), *self.cfg.get("custom_hooks", [])]
+        draws = any("Visualization" in str(hook.get("type")) for hook in hooks if isinstance(hook, dict))
+        if isinstance(visualizer, dict) and not draws:
             visualizer = {**visualizer, "type": ScalarVisualizer}
         return super().build_visualizer(visualizer)
 

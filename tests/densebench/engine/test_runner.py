@@ -1,5 +1,6 @@
 """The runner's own name, on which mmengine hangs scope, log and messages."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
 import densebench.registration_detection  # noqa: F401
-from densebench.engine.runner import SafeRunner
+from densebench.engine.runner import SafeRunner, ScalarVisualizer
 
 
 @MODELS.register_module()
@@ -34,3 +36,16 @@ def test_runs_of_one_second_keep_to_their_own_scopes(tmp_path: Path, monkeypatch
         SafeRunner.from_cfg(Config({**config, "default_scope": scope}))
         current = DefaultScope.get_current_instance()
         assert current is not None and current.scope_name == scope
+
+
+@pytest.mark.parametrize(("hooks", "draws"), [([], False), ([{"type": "SegVisualizationHook"}], True)])
+def test_a_run_that_draws_nothing_makes_no_figure(tmp_path: Path, hooks: list[dict[str, str]], draws: bool) -> None:
+    backend = {"type": "LocalVisBackend"}
+    visualizer = {"type": "SegLocalVisualizer", "vis_backends": [backend], "name": f"visualizer_{draws}"}
+    config = {"model": {"type": "OneNumber"}, "work_dir": str(tmp_path), "default_scope": "mmseg"}
+    runner = SafeRunner.from_cfg(Config({**config, "visualizer": visualizer, "custom_hooks": hooks}))
+    assert isinstance(runner.visualizer, SegLocalVisualizer) is draws
+    assert isinstance(runner.visualizer, ScalarVisualizer) is not draws
+    runner.visualizer.add_scalar("loss", 0.5, step=1)
+    (scalars,) = tmp_path.rglob("scalars.json")
+    assert json.loads(scalars.read_text()) == {"loss": 0.5, "step": 1}

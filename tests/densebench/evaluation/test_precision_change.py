@@ -48,5 +48,5 @@ def test_a_trained_segmentor_keeps_its_miou(tmp_path: Path, monkeypatch: pytest.
         run_test(RunOptions(f"configs/{name}", **options, amp=amp), None, multi_scale=False, command=[]).metrics["mIoU"]
         for amp in (False, True)
     ]
-    # Measured: 13.3 and a change of 0.01.
+    # After 100 iterations, on 24 images, 13.3 and a change of 0.01 were measured.
     assert found[0] > 8 and abs(found[1] - found[0]) < 0.3
