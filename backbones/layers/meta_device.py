@@ -12,10 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 # What initial weights are made with, in place: the tensor it returns is the one it was given.
 VALUES_ALONE = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        *("add_", "clamp_", "copy_", "div_", "erfinv_", "fill_", "mul_", "normal_", "sub_", "trunc_", "uniform_"),
-        "zero_",
+    (
+        *(Tensor.add_, Tensor.clamp_, Tensor.copy_, Tensor.div_, Tensor.erfinv_, Tensor.fill_, Tensor.mul_),
+        *(Tensor.normal_, Tensor.sub_, Tensor.trunc_, Tensor.uniform_, Tensor.zero_),
     )
 )
 
