@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from backbones.layers.image_size import crop_to_image, pad_to_multiple
-from backbones.layers.meta_device import on_meta_device
+from backbones.layers.initial_values import on_meta_device
 from backbones.layers.simple_feature_pyramid import PYRAMID_STRIDES, SimpleFeaturePyramid
 from backbones.pyramid import PyramidBackbone
 from backbones.registry import UnknownBackboneError

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import nn
 
-from backbones.layers.meta_device import on_meta_device
+from backbones.layers.initial_values import on_meta_device
 
 
 def build_on_meta(config: Mapping[str, Any]) -> tuple[nn.Module, str]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.layers.initial_values import on_meta_device
 from backbones.layers.large_kernel import LargeKernelConv2d
-from backbones.layers.meta_device import on_meta_device
 
 
 class ReparameterizedConv2d(nn.Module):

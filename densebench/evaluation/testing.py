@@ -18,7 +18,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from backbones.layers.initial_values import unset_parameters
 from densebench import provenance
+from densebench.channels import is_own
 from densebench.checkpoint import (
     LoadReport,
     load_state,
@@ -86,7 +88,7 @@ def test(
             "--max-memory bounds the scores of segmentation tests; a detector's test keeps boxes alone."
         )
     file = Path(checkpoint) if checkpoint is not None else latest_checkpoint(recipe.work_dir, options.mini)
-    content = read_checkpoint(file)
+    content = read_checkpoint(file, lazily=True)
     trained = training_facts(content, file)
     require_same_architecture(recipe, trained, file)
     # The checkpoint knows its experiment in full (seed, length of a mini run), the command line only in part.
@@ -102,11 +104,14 @@ def test(
     if config.get("tta_model") is not None:
         bound = {} if max_memory_gb is None else {"max_memory_gb": max_memory_gb}
         config.model = {**config.tta_model, **bound, "module": config.model}
-    with captured_imports() as building:
+    # A user's backbone may compute more than its parameters from the random numbers.
+    filled = not options.allow_partial and is_own(recipe.config.model.backbone)
+    with captured_imports() as building, unset_parameters() if filled else nullcontext():
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)
     runner.logger.info("notices while importing and building:\n%s%s", notices.getvalue(), building.getvalue())
     report = load_into(runner, content, file, options.allow_partial)
+    del content  # the weights, a second time
     merged = merge_backbone(unwrapped(runner), merge)
 
     identity, dataset = recipe.identity, recipe.dataset

@@ -1,4 +1,4 @@
-"""Modules without memory: for their shapes and operations alone."""
+"""Modules whose initial weights are never looked at: counted on the meta device, or filled from a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,11 +26,25 @@ def on_meta_device() -> Iterator[None]:
     torch computes some of these operations on the meta device in Python (erfinv_ of a truncated normal distribution, a
     hundred times a ConvNeXt), for which it imports torch._dynamo: seconds, on a slow machine.
     """
-    with torch.device("meta"), _NoValues():
+    with torch.device("meta"), _Unset(lambda tensor: tensor.is_meta):
         yield
 
 
-class _NoValues(TorchFunctionMode):
+@contextmanager
+def unset_parameters() -> Iterator[None]:
+    """Parameters that are made here keep whatever their memory holds, for a state dict that fills all of them.
+
+    Buffers are computed as ever, from arguments; one that a module computes from its initial weights would be wrong.
+    """
+    with _Unset(lambda tensor: isinstance(tensor, nn.Parameter)):
+        yield
+
+
+class _Unset(TorchFunctionMode):
+    def __init__(self, of: Callable[[Tensor], bool]) -> None:
+        super().__init__()
+        self._of = of
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -41,6 +55,6 @@ class _NoValues(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in VALUES_ALONE or getattr(func, "__module__", None) == nn.init.__name__:
             tensor: Tensor = args[0] if args else kwargs["tensor"]
-            if tensor.is_meta:
+            if self._of(tensor):
                 return tensor
         return func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""On the meta device nothing is spent on values, whose shapes are what they would be."""
+"""Nothing is spent on values that nobody looks at: on the meta device, and where a checkpoint fills all of them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import backbones
-from backbones.layers.meta_device import on_meta_device
+from backbones.layers.initial_values import on_meta_device, unset_parameters
 from densebench.meta_device import build_on_meta
 
 
@@ -45,3 +45,21 @@ def test_tensors_elsewhere_keep_their_values() -> None:
     with on_meta_device():
         here.fill_(3.0).mul_(2)
     assert here.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize("name", ["convnext_t", "replknet_3", "swin_t", "resnet50", "timm/resnet18"])
+def test_a_filled_backbone_is_whole_without_initial_values(name: str) -> None:
+    drawn = backbones.build(name)
+    with unset_parameters(), Operators() as operators:
+        filled = backbones.build(name)
+    assert not {"normal_", "uniform_", "erfinv_"} & operators.names
+    assert [key for key, _ in filled.named_buffers()] == [key for key, _ in drawn.named_buffers()]
+    for (key, buffer), expected in zip(filled.named_buffers(), drawn.buffers(), strict=True):
+        assert torch.equal(buffer, expected), key
+    filled.load_state_dict(
+        {key: value for key, value in drawn.state_dict().items() if key in dict(drawn.named_parameters())}, strict=False
+    )
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, expected in zip(filled.eval()(image), drawn.eval()(image), strict=True):
+            assert torch.equal(ours, expected)
