@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import nn
 
 from densebench.building import require_optimizer, told
 from densebench.checkpoint import load_state, read_checkpoint, require_match, state_dict_of
+from densebench.engine.console import captured_imports
 from densebench.engine.resuming import WAYS_OUT, require_resumable, require_same_schedule
 from densebench.engine.work_dir import PARTIAL
 from densebench.errors import DensebenchError
@@ -58,12 +61,17 @@ class SafeRunner(Runner):
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's, told in one line; the data set and its loader are built here."""
-        with told("The training loop"):
+        with self._building("The training loop"):
             return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """As `build_train_loop`, for validation."""
+        with self._building("The validation loop"):
+            return super().build_val_loop(loop)
 
     def build_test_loop(self, loop: Any) -> Any:
         """As `build_train_loop`, for tests."""
-        with told("The test loop"):
+        with self._building("The test loop"):
             return super().build_test_loop(loop)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -72,6 +80,13 @@ class SafeRunner(Runner):
             if isinstance(optim_wrapper, dict):
                 require_optimizer(optim_wrapper)
             return super().build_optim_wrapper(optim_wrapper)
+
+    @contextmanager
+    def _building(self, what: str) -> Iterator[None]:
+        with told(what), captured_imports() as notices:
+            yield
+        if notices.getvalue():
+            self.logger.info("notices while building: %s\n%s", what, notices.getvalue())
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """As mmengine's, which cannot distribute a model on the CPU: it names CUDA devices always."""
