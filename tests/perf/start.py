@@ -27,7 +27,6 @@ from typing import Any
 from tests.perf.table import HEADER, Spent, result_row, time_row
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("train", "test", "benchmark", "leaderboard", "prepare_data", "convert_checkpoint")
 SIDES = ("vanilla", "ours")
 
 
@@ -119,10 +118,9 @@ def start_up(runs: int) -> None:
     for pair in PAIRS:
         with tempfile.TemporaryDirectory() as folder:
             first_image(pair, Path(folder), runs)
-    for tool in TOOLS:
-        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--help"]
-        seconds = statistics.median(wall_seconds(command) for _ in range(runs))
-        result_row(f"tools/{tool}.py --help", runs, f"{seconds:.2f} s")
+    for tool in sorted((ROOT / "tools").glob("*.py")):
+        seconds = statistics.median(wall_seconds([sys.executable, str(tool), "--help"]) for _ in range(runs))
+        result_row(f"tools/{tool.name} --help", runs, f"{seconds:.2f} s")
 
 
 def first_image(pair: Pair, folder: Path, runs: int) -> None:
