@@ -47,9 +47,11 @@ def measurements(text: str) -> tuple[str, ...]:
 
 def main(arguments: argparse.Namespace) -> None:
     """Measures, prints and writes; every field of `build_parser` is read."""
+    from densebench.allocator import keep_freed_memory
     from densebench.cost.benchmark import benchmark
     from densebench.cost.measure import CostSettings
 
+    keep_freed_memory()
     settings = CostSettings(
         only=arguments.only,
         shape=tuple(arguments.shape) if arguments.shape else None,

@@ -31,9 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.allocator import keep_freed_memory
     from densebench.engine.distributed import process_group
     from densebench.evaluation.testing import test
 
+    keep_freed_memory()
     with process_group(arguments.launcher) as launcher:
         test(
             cli.run_options(arguments, pretrained="none"),

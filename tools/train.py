@@ -26,10 +26,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from densebench.allocator import keep_freed_memory
     from densebench.engine.distributed import process_group
     from densebench.engine.launchers import this_process
     from densebench.engine.training import dry_run, train
 
+    keep_freed_memory()
     options = cli.run_options(arguments, world_size=this_process(arguments.launcher).world_size)
     if arguments.dry_run:
         dry_run(options)

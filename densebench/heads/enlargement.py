@@ -35,6 +35,8 @@ def add_enlarged_3x3(output: Tensor, maps: Sequence[Tensor], weight: Tensor, ali
     `output += conv2d(cat([interpolate(m, (H, W), mode="bilinear") for m in maps], 1), weight, padding=1)`.
     `output` is channels_last.
     """
+    if torch.compiler.is_compiling():  # a compiler would write out all the blocks
+        return output + _convolved_operator(list(maps), weight, list(output.shape[2:]), align_corners)
     result: Tensor = _AddEnlarged.apply(output, weight, align_corners, *maps)
     return result
 
@@ -64,40 +66,51 @@ class _AddEnlarged(torch.autograd.Function):
         ctx.mark_dirty(output)
         ctx.save_for_backward(weight, *maps)
         ctx.align_corners = align_corners
-        ctx.size = output.shape[2:]
-        pixels = output.permute(0, 2, 3, 1)  # (N, H, W, O)
-        axes = [_axes(level, ctx.size, align_corners) for level in maps]
-        for first in range(0, len(weight), CHANNELS_AT_ONCE):
-            channels = slice(first, first + CHANNELS_AT_ONCE)
-            weights = _by_tap(weight[channels], maps)
-            for image in range(len(pixels)):
-                levels = [_tap_products(level[image], w) for level, w in zip(maps, weights, strict=True)]
-                for block in _blocks(axes, ctx.size):
-                    _add_block(pixels[image, :, :, channels], block, levels)
+        _add(output, weight, maps, align_corners)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (grad_output,) = grad_outputs
         weight, *maps = ctx.saved_tensors
-        gradient = grad_output.permute(0, 2, 3, 1)  # (N, H, W, O)
-        axes = [_axes(level, ctx.size, ctx.align_corners) for level in maps]
-        weights = _by_tap(weight, maps)
-        grad_weights = [torch.zeros_like(w) for w in weights]
-        grad_maps = [torch.empty_like(level, memory_format=torch.channels_last) for level in maps]
-        for image in range(len(gradient)):
-            levels = [_no_products(level, weight) for level in maps]
-            for block in _blocks(axes, ctx.size):
-                _collect_block(gradient[image], block, levels)
-            for level, found, w, grad_w, grad in zip(maps, levels, weights, grad_weights, grad_maps, strict=True):
-                taps = found.flatten(1, 2).flatten(2)  # (3, h * w, 3 * O)
-                rows = _rows(level[image])
-                for tap in range(3):
-                    grad_w[tap] += product(taps[tap].t(), rows)
-                grad_rows = torch.stack([product(taps[tap], w[tap]) for tap in range(3)]).sum(0)
-                grad[image] = grad_rows.unflatten(0, level.shape[2:]).permute(2, 0, 1)
-        joined = [w.unflatten(1, (3, -1)).permute(2, 3, 0, 1) for w in grad_weights]
-        return grad_output, torch.cat(joined, dim=1), None, *grad_maps
+        grad_weight, *grad_maps = _gradients(grad_output, weight, maps, ctx.align_corners)
+        return grad_output, grad_weight, None, *grad_maps
+
+
+def _add(output: Tensor, weight: Tensor, maps: Sequence[Tensor], align_corners: bool) -> None:
+    size = output.shape[2:]
+    pixels = output.permute(0, 2, 3, 1)  # (N, H, W, O)
+    axes = [_axes(level, size, align_corners) for level in maps]
+    for first in range(0, len(weight), CHANNELS_AT_ONCE):
+        channels = slice(first, first + CHANNELS_AT_ONCE)
+        weights = _by_tap(weight[channels], maps)
+        for image in range(len(pixels)):
+            levels = [_tap_products(level[image], w) for level, w in zip(maps, weights, strict=True)]
+            for block in _blocks(axes, size):
+                _add_block(pixels[image, :, :, channels], block, levels)
+
+
+def _gradients(grad_output: Tensor, weight: Tensor, maps: Sequence[Tensor], align_corners: bool) -> list[Tensor]:
+    """Of the weight, then of each map."""
+    size = grad_output.shape[2:]
+    gradient = grad_output.permute(0, 2, 3, 1)  # (N, H, W, O)
+    axes = [_axes(level, size, align_corners) for level in maps]
+    weights = _by_tap(weight, maps)
+    grad_weights = [torch.zeros_like(w) for w in weights]
+    grad_maps = [torch.empty_like(level, memory_format=torch.channels_last) for level in maps]
+    for image in range(len(gradient)):
+        levels = [_no_products(level, weight) for level in maps]
+        for block in _blocks(axes, size):
+            _collect_block(gradient[image], block, levels)
+        for level, found, w, grad_w, grad in zip(maps, levels, weights, grad_weights, grad_maps, strict=True):
+            taps = found.flatten(1, 2).flatten(2)  # (3, h * w, 3 * O)
+            rows = _rows(level[image])
+            for tap in range(3):
+                grad_w[tap] += product(taps[tap].t(), rows)
+            grad_rows = torch.stack([product(taps[tap], w[tap]) for tap in range(3)]).sum(0)
+            grad[image] = grad_rows.unflatten(0, level.shape[2:]).permute(2, 0, 1)
+    joined = [w.unflatten(1, (3, -1)).permute(2, 3, 0, 1) for w in grad_weights]
+    return [torch.cat(joined, dim=1), *grad_maps]
 
 
 @dataclass(frozen=True)
@@ -202,3 +215,47 @@ def _tap_products(level: Tensor, weights: Tensor) -> Tensor:
 
 def _no_products(level: Tensor, weight: Tensor) -> Tensor:
     return level.new_zeros(3, *level.shape[2:], 3, len(weight))
+
+
+# The same for torch.compile, as operators that it calls and does not look into.
+@torch.library.custom_op("densebench::enlarged_3x3", mutates_args=())
+def _convolved_operator(maps: list[Tensor], weight: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    output = _output_like(maps, weight, size).zero_()
+    _add(output, weight, maps, align_corners)
+    return output
+
+
+@torch.library.custom_op("densebench::enlarged_3x3_gradients", mutates_args=())
+def _gradients_operator(grad_output: Tensor, maps: list[Tensor], weight: Tensor, align_corners: bool) -> list[Tensor]:
+    return _gradients(grad_output, weight, maps, align_corners)
+
+
+@_convolved_operator.register_fake
+def _(maps: list[Tensor], weight: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    return _output_like(maps, weight, size)
+
+
+@_gradients_operator.register_fake
+def _(grad_output: Tensor, maps: list[Tensor], weight: Tensor, align_corners: bool) -> list[Tensor]:
+    return [
+        torch.empty(weight.shape, dtype=weight.dtype, device=weight.device),
+        *(torch.empty_like(level, memory_format=torch.channels_last) for level in maps),
+    ]
+
+
+def _output_like(maps: Sequence[Tensor], weight: Tensor, size: Sequence[int]) -> Tensor:
+    return maps[0].new_empty(len(maps[0]), len(weight), *size).to(memory_format=torch.channels_last)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    maps, weight, _, ctx.align_corners = inputs
+    ctx.save_for_backward(weight, *maps)
+
+
+def _operator_backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+    weight, *maps = ctx.saved_tensors
+    grad_weight, *grad_maps = _gradients_operator(grad_output, maps, weight, ctx.align_corners)
+    return grad_maps, grad_weight, None, None
+
+
+_convolved_operator.register_autograd(_operator_backward, setup_context=_keep_for_backward)

@@ -34,6 +34,8 @@ def convolve_3x3(x: Tensor, weight: Tensor) -> Tensor:
 
     The result is channels_last. Both inputs get their gradients, computed the same way.
     """
+    if torch.compiler.is_compiling():  # a compiler would write out all the tiles
+        return _convolved_operator(x, weight)
     result: Tensor = _WinogradConvolution.apply(x, weight)
     return result
 
@@ -48,21 +50,23 @@ class _WinogradConvolution(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         (grad_output,) = grad_outputs
-        # The gradient of a convolution by its input is the convolution with the turned kernel.
-        grad_x = _convolved(grad_output, weight.flip(2, 3).transpose(0, 1)) if ctx.needs_input_grad[0] else None
+        grad_x = _convolved(grad_output, _turned(weight)) if ctx.needs_input_grad[0] else None
         grad_weight = _weight_gradient(x, grad_output) if ctx.needs_input_grad[1] else None
         return grad_x, grad_weight
 
 
+def _turned(weight: Tensor) -> Tensor:
+    """(O, C, 3, 3) -> (C, O, 3, 3), with which the convolution of the output's gradient is that of the input."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
 def _convolved(x: Tensor, weight: Tensor) -> Tensor:
-    number, _, height, width = x.shape
-    channels = weight.shape[0]
+    channels, width = weight.shape[0], x.shape[3]
     to_tiles, to_weights, to_output = (_kron(matrix, x) for matrix in _matrices())
     columns = math.ceil(width / OUTPUT)
     # (O, C, 3, 3) -> (36, O, C)
     weights = (to_weights @ weight.reshape(-1, 9).t()).view(TILE * TILE, *weight.shape[:2])
-    size = (number, channels, height, width)
-    output = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    output = _output_like(x, weight)
     for image, first, last, tiles in _tiles(x, to_tiles):
         # (36, T, C), (36, O, C) -> (36, T, O)
         products = torch.stack([product(tile, w.t()) for tile, w in zip(tiles, weights, strict=True)])
@@ -76,6 +80,11 @@ def _convolved(x: Tensor, weight: Tensor) -> Tensor:
             whole = pixels.permute(2, 0, 3, 1, 4).flatten(2, 3).flatten(0, 1)
             strip.copy_(whole[: len(strip), :width])
     return output
+
+
+def _output_like(x: Tensor, weight: Tensor) -> Tensor:
+    size = (x.shape[0], weight.shape[0], *x.shape[2:])
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def _weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
@@ -140,3 +149,37 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
         shifted = [Fraction(0), *coefficients]
         coefficients = [a - root * b for a, b in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
     return coefficients
+
+
+# The same for torch.compile, as operators that it calls and does not look into.
+@torch.library.custom_op("densebench::convolve_3x3", mutates_args=())
+def _convolved_operator(x: Tensor, weight: Tensor) -> Tensor:
+    return _convolved(x, weight)
+
+
+@torch.library.custom_op("densebench::convolve_3x3_weight_gradient", mutates_args=())
+def _weight_gradient_operator(x: Tensor, grad_output: Tensor) -> Tensor:
+    return _weight_gradient(x, grad_output).contiguous()
+
+
+@_convolved_operator.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return _output_like(x, weight)
+
+
+@_weight_gradient_operator.register_fake
+def _(x: Tensor, grad_output: Tensor) -> Tensor:
+    return x.new_empty(grad_output.shape[1], x.shape[1], 3, 3)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _operators_backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    grad_x = _convolved_operator(grad_output, _turned(weight)) if ctx.needs_input_grad[0] else None
+    return grad_x, _weight_gradient_operator(x, grad_output) if ctx.needs_input_grad[1] else None
+
+
+_convolved_operator.register_autograd(_operators_backward, setup_context=_keep_for_backward)
