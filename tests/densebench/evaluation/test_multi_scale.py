@@ -1,8 +1,10 @@
 """The running sum over views predicts what mmseg's own loop over all views predicts."""
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -147,14 +149,20 @@ def test_mirrored_and_padded_view_with_align_corners(tiny_recipe: object, align_
 
 def test_bounded_memory_gives_the_same(tiny_recipe: object) -> None:
     module, batches = model_and_batches(tiny_recipe, "test-ms", "whole")
-    batch = next(batches)
+    batch = {key: views[3::3] for key, views in next(batches).items()}  # of three sizes, two mirrored
     (expected,) = streaming(module).test_step(batch)
     height, width = expected.pred_sem_seg.data.shape[1:]
     expected_classes = expected.pred_sem_seg.data.clone()
     sum_gb = height * width * module.num_classes * 4 / 1e9
-    for share in (1.0, 0.01):  # about half of the views are kept; none is
-        (found,) = streaming(module, max_memory_gb=share * sum_gb).test_step(batch)
+    computed = []
+    for share in (0.3, 0.06):  # some of the views are kept; none is
+        bounded = streaming(module, max_memory_gb=share * sum_gb)
+        with mock.patch.object(bounded, "_scores", wraps=bounded._scores) as scores:
+            (found,) = bounded.test_step(batch)
         assert torch.equal(found.pred_sem_seg.data, expected_classes)
+        computed.append(scores.call_count)
+    bands = [math.ceil(height / max(int(share / 2 * height), 1)) for share in (0.3, 0.06)]
+    assert 3 < computed[0] < 3 * bands[0] and computed[1] == 3 * bands[1]
     with pytest.raises(DensebenchError, match="more than 0 GB"):
         streaming(module, max_memory_gb=0)
 
