@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
-# mallopt's parameters, from glibc's malloc.h.
+# mallopt's parameters and the value for "never", from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LARGEST = 2**31 - 1
+NEVER = -1
 
 # Whoever sets one of these has made a choice already.
 CHOICES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -23,9 +24,18 @@ def keep_freed_memory() -> bool:
     """
     import torch
 
-    if torch.cuda.is_available() or sys.platform != "linux" or any(name.startswith(CHOICES) for name in os.environ):
+    if torch.cuda.is_available() or any(name.startswith(CHOICES) for name in os.environ):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(
-        mallopt(parameter, value) for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST))
-    )
+    mallopt = _function("mallopt")
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def release_freed_memory() -> None:
+    """Hand what is kept back to the system, before it is asked how much it has left."""
+    malloc_trim = _function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from densebench.building import BUILD_ERRORS, reason
 from densebench.errors import DensebenchError
@@ -23,12 +24,46 @@ OWN_MODULES = frozenset(
 )
 
 
-def is_own(config: dict[str, Any]) -> bool:
+# Packages whose modules compute nothing but their parameters from random numbers.
+KNOWN_PACKAGES = ("densebench", "mmcv", "mmdet", "mmengine", "mmseg", "timm", "torch", "torchvision")
+
+
+def is_own(config: Mapping[str, Any]) -> bool:
     """Whether a backbone config names one of this project's backbones; their variants are partials of a class."""
     builder = MODELS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+    return _module(builder) in OWN_MODULES
+
+
+def has_known_parts(config: Any) -> bool:
+    """Whether nothing in a model's config is a user's: no backbone, timm model, head or part of one.
+
+    Call it when a user's modules are imported; what is not imported yet is a toolbox's.
+    """
+    if isinstance(config, Mapping):
+        return _is_known(config) and all(map(has_known_parts, config.values()))
+    return not isinstance(config, (list, tuple)) or all(map(has_known_parts, config))
+
+
+def _is_known(config: Mapping[str, Any]) -> bool:
+    kind = config.get("type")
+    if kind == "TimmBackbone":
+        from timm.models import is_model, model_entrypoint
+
+        name = config["model_name"].partition(".")[0]
+        return not is_model(name) or _module(model_entrypoint(name)).partition(".")[0] in KNOWN_PACKAGES
+    if isinstance(kind, str):
+        name = kind.rpartition(".")[2]
+        builders = [registry.module_dict.get(name) for registry in (MODELS, *MODELS.children.values())]
+    else:
+        builders = [kind]
+    modules = [_module(builder) for builder in builders if builder is not None]
+    return all(module in OWN_MODULES or module.partition(".")[0] in KNOWN_PACKAGES for module in modules)
+
+
+def _module(builder: Any) -> str:
     while isinstance(builder, functools.partial):
         builder = builder.func
-    return getattr(builder, "__module__", None) in OWN_MODULES
+    return str(getattr(builder, "__module__", ""))
 
 
 def backbone_channels(config: dict[str, Any]) -> tuple[int, ...]:
@@ -44,7 +79,7 @@ def backbone_channels(config: dict[str, Any]) -> tuple[int, ...]:
     try:
         with torch.no_grad():
             maps = backbone.eval()(torch.zeros(1, 3, *PROBE_SIZE, device=device))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except BUILD_ERRORS as error:
         raise DensebenchError(
             f"Backbone '{name}' cannot take an image of {PROBE_SIZE[0]}x{PROBE_SIZE[1]} pixels, so it is no use for "
             f"dense prediction, where sizes vary: {error}"
@@ -76,7 +111,20 @@ def _checked_channels(name: str, backbone: nn.Module, maps: Any) -> tuple[int, .
         raise DensebenchError(
             f"Backbone '{name}' returns a {type(maps).__name__}; a tuple of feature maps was expected."
         )
-    counts = [len(maps), *(len(getattr(backbone, name)) for name in ("out_channels", "out_strides", "out_indices"))]
+    if not all(isinstance(level, Tensor) and level.dim() == 4 for level in maps):
+        found_maps = ", ".join(str(tuple(getattr(level, "shape", ()))) for level in maps)
+        raise DensebenchError(
+            f"Backbone '{name}' returns feature maps of the shapes {found_maps}; (N, C, H, W) was expected of each."
+        )
+    statements = {
+        attribute: getattr(backbone, attribute) for attribute in ("out_channels", "out_strides", "out_indices")
+    }
+    for attribute, value in statements.items():
+        if not isinstance(value, Sequence):
+            raise DensebenchError(
+                f"Backbone '{name}' has {attribute} = {value!r}; a tuple with one entry per feature map was expected."
+            )
+    counts = [len(maps), *map(len, statements.values())]
     if len(set(counts)) > 1:
         raise DensebenchError(
             f"Backbone '{name}' returns {counts[0]} feature maps; its out_channels, out_strides and out_indices have "

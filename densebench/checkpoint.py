@@ -107,8 +107,7 @@ def read_checkpoint(path: str | Path, lazily: bool = False) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return {"state_dict": _read_safetensors(path)}
     try:
-        # Only torch's newer format, a zip file, can be mapped into memory.
-        mmap = lazily and zipfile.is_zipfile(path)
+        mmap = lazily and _can_be_mapped(path)
         with warnings.catch_warnings():
             # On pickles of other protocols and on TorchScript, which the error tells as well.
             warnings.simplefilter("ignore", UserWarning)
@@ -126,6 +125,14 @@ def read_checkpoint(path: str | Path, lazily: bool = False) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DensebenchError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors.")
     return content
+
+
+def _can_be_mapped(path: Path) -> bool:
+    # Torch's newer format, a zip file, unless somebody packed it again.
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def state_dict_of(content: Mapping[str, Any]) -> StateDict:

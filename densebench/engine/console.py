@@ -113,7 +113,11 @@ def console() -> Console:
 
 
 def quiet_logger(logger: MMLogger) -> None:
-    """Keep all but warnings of the toolboxes off the console; the log file keeps everything."""
+    """Keep the toolboxes' messages off the console; the log file keeps everything.
+
+    A logger that was made under `captured_imports` writes its warnings there: they are of recipes that work, as that a
+    metric has no prefix.
+    """
     for harmless in HARMLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=harmless)
     for handler in logger.handlers:
@@ -123,10 +127,10 @@ def quiet_logger(logger: MMLogger) -> None:
 
 @contextlib.contextmanager
 def captured_imports() -> Iterator[io.StringIO]:
-    """Import the toolboxes without their notices on the console; yields what they printed."""
+    """Import or build without the toolboxes' notices on the console; yields what they printed, warnings among it."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("default")
         yield text
 
 

@@ -84,9 +84,11 @@ class SafeRunner(Runner):
     @contextmanager
     def _building(self, what: str) -> Iterator[None]:
         with told(what), captured_imports() as notices:
-            yield
-        if notices.getvalue():
-            self.logger.info("notices while building: %s\n%s", what, notices.getvalue())
+            try:
+                yield
+            finally:
+                if notices.getvalue():
+                    self.logger.info("notices while building: %s\n%s", what, notices.getvalue())
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """As mmengine's, which cannot distribute a model on the CPU: it names CUDA devices always."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from backbones.layers.initial_values import unset_parameters
 from densebench import provenance
-from densebench.channels import is_own
+from densebench.channels import has_known_parts
 from densebench.checkpoint import (
     LoadReport,
     load_state,
@@ -104,8 +104,8 @@ def test(
     if config.get("tta_model") is not None:
         bound = {} if max_memory_gb is None else {"max_memory_gb": max_memory_gb}
         config.model = {**config.tta_model, **bound, "module": config.model}
-    # A user's backbone may compute more than its parameters from the random numbers.
-    filled = not options.allow_partial and is_own(recipe.config.model.backbone)
+    # A user's module may compute more than its parameters from the random numbers.
+    filled = not options.allow_partial and has_known_parts(recipe.config.model)
     with captured_imports() as building, unset_parameters() if filled else nullcontext():
         runner = SafeRunner.from_cfg(config)
     quiet_logger(runner.logger)

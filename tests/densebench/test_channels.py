@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import mmseg.registry
 import pytest
+import timm.models
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
 from backbones.convnext import DenseConvNeXt
 from densebench import channels
-from densebench.channels import OWN_MODULES, backbone_channels, is_own
+from densebench.channels import OWN_MODULES, backbone_channels, has_known_parts, is_own
 from densebench.errors import DensebenchError
+from densebench.recipe import RunOptions, resolve
 
 
 class Mine(nn.Module):
@@ -44,6 +47,20 @@ class Silent(nn.Conv2d):
 class OneMap(Mine):
     def forward(self, image: Tensor) -> Tensor:
         return self.stem(image)
+
+
+class Numbers(Mine):
+    out_channels, out_strides, out_indices = 8, 4, 0  # type: ignore[assignment]
+
+
+class Tokens(Mine):
+    def forward(self, image: Tensor) -> Any:
+        return tuple(level.flatten(2) for level in super().forward(image))
+
+
+class Careless(Mine):
+    def forward(self, image: Tensor) -> Any:
+        return image.no_such_method()
 
 
 class FewerMaps(Mine):
@@ -79,6 +96,9 @@ def test_channels_of_a_users_backbone(registered: Callable[[type], dict[str, Any
         (WrongChannels, r"'mine', level 1: stated are 32 channels at stride 8, found 16 channels of 8x12"),
         (WrongStride, r"'mine', level 1: stated are 16 channels at stride 16, found 16 channels of 8x12"),
         (Silent, r"'mine' has no attribute `out_strides`"),
+        (Numbers, r"'mine' has out_channels = 8; a tuple"),
+        (Tokens, r"'mine' returns feature maps of the shapes \(1, 8, 384\), \(1, 16, 96\)"),
+        (Careless, r"'mine' cannot take an image of 64x96 pixels"),
         (FewerMaps, r"'mine' returns 1 feature maps; .* have 2, 2 and 2 entries"),
         (OneMap, r"'mine' returns a Tensor; a tuple"),
         (OneSize, r"'mine' cannot take an image of 64x96 pixels"),
@@ -108,3 +128,30 @@ def test_every_registered_backbone_is_told_from_a_users() -> None:
         __module__ = "backbones.mine"
 
     assert not is_own({"type": Variant}) and is_own({"type": DenseConvNeXt})
+
+
+def test_a_model_with_a_users_part_is_told() -> None:
+    for recipe in ("upernet_convnext_t_ade20k", "mask_rcnn_convnext_t_coco", "deeplabv3plus_mobilenetv2_k3_cityscapes"):
+        model = resolve(RunOptions(recipe, pretrained="none"), with_data=False).config.model
+        assert has_known_parts(model)
+    assert has_known_parts({"backbone": {"type": "TimmBackbone", "model_name": "resnet18.a1_in1k"}})
+    assert not has_known_parts({"heads": [{"type": "FCNHead"}, {"type": Mine}]})
+
+
+@pytest.mark.parametrize("registry", [MODELS, mmseg.registry.MODELS])
+def test_a_users_head_is_told_by_its_name(registry: Any) -> None:
+    registry.register_module(name="my_head", module=Mine)
+    try:
+        for name in ("my_head", "mmseg.my_head"):
+            assert not has_known_parts({"type": "EncoderDecoder", "decode_head": {"type": name}})
+    finally:
+        registry.module_dict.pop("my_head")
+
+
+def test_a_users_timm_model_is_told() -> None:
+    def mine(**_: Any) -> nn.Module:
+        return nn.Identity()
+
+    mine.__name__, mine.__module__ = "my_timm_model", __name__
+    timm.models.register_model(mine)
+    assert not has_known_parts({"type": "TimmBackbone", "model_name": "my_timm_model"})

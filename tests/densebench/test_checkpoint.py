@@ -1,6 +1,7 @@
 """Reading checkpoints: nothing is executed, wrappers and layouts are undone, misfits are told."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,13 @@ def test_buffers_count(tmp_path: Path) -> None:
     module = nn.BatchNorm1d(4)
     report = load_state(module, {"weight": torch.ones(4), "bias": torch.zeros(4)})
     assert "running_mean" in report.missing and report.matched_percent == pytest.approx(100 * 8 / 17)
+
+
+def test_a_file_packed_again_is_read_whole(tmp_path: Path) -> None:
+    file, packed = tmp_path / "weights.pth", tmp_path / "packed.pth"
+    torch.save({"weight": torch.arange(1000)}, file)
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in archive.infolist():
+            target.writestr(entry.filename, archive.read(entry))
+    for path in (file, packed):
+        assert torch.equal(read_checkpoint(path, lazily=True)["weight"], torch.arange(1000))

@@ -1,19 +1,22 @@
 """The runner's own name, on which mmengine hangs scope, log and messages."""
 
 import json
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.registry import LOOPS, MODELS, DefaultScope
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.visualization import SegLocalVisualizer
 from torch import Tensor
 
 import densebench.registration_detection  # noqa: F401
 from densebench.engine.runner import SafeRunner, ScalarVisualizer
+from densebench.errors import DensebenchError
 
 
 @MODELS.register_module()
@@ -49,3 +52,24 @@ def test_a_run_that_draws_nothing_makes_no_figure(tmp_path: Path, hooks: list[di
     runner.visualizer.add_scalar("loss", 0.5, step=1)
     (scalars,) = tmp_path.rglob("scalars.json")
     assert json.loads(scalars.read_text()) == {"loss": 0.5, "step": 1}
+
+
+@LOOPS.register_module()
+class NoisyLoop(IterBasedTrainLoop):
+    """Says what is wrong before it fails."""
+
+    def __init__(self, **_: object) -> None:
+        print("file 7 is broken")
+        warnings.warn("12 images have no labels", stacklevel=2)
+        raise ValueError("bad data")
+
+
+def test_what_a_loop_says_while_it_is_built_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model": {"type": "OneNumber"}, "work_dir": str(tmp_path), "default_scope": "mmseg"}
+    runner = SafeRunner.from_cfg(Config(config))
+    # pytest collects warnings; a program prints them.
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_: print(message, file=sys.stderr))
+    with pytest.raises(DensebenchError, match=r"The training loop cannot be built: bad data"):
+        runner.build_train_loop({"type": "NoisyLoop"})
+    (log,) = tmp_path.rglob("*.log")
+    assert "file 7 is broken" in log.read_text() and "12 images have no labels" in log.read_text()

@@ -47,6 +47,22 @@ def test_compiled_equals_eager(align_corners: bool) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.usefixtures("always_lean")
+def test_other_numbers_of_images_are_compiled_once() -> None:
+    compiled_times = []
+
+    def count(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Callable[..., Any]:
+        compiled_times.append(1)
+        return graph
+
+    torch.compiler.reset()
+    compiled = torch.compile(convolve_joined, backend=count, fullgraph=True)
+    weight = random(5, 9, 3, 3).detach()
+    for number in (2, 3, 4, 5, 6):
+        compiled(random(number, 6, 8, 12).detach(), [random(number, 3, 4, 6).detach()], weight, None, False)
+    assert len(compiled_times) == 2  # as it is, then for any number
+
+
 def test_operators_say_what_they_return() -> None:
     full, weight = random(2, 6, 9, 14), random(5, 6, 3, 3)
     opcheck(winograd._convolved_operator, (full, weight))
