@@ -71,9 +71,14 @@ def large_scale_jitter(size: Any, ratio_range: Any, with_masks: bool) -> list[Tr
     ]
 
 
-def padding_to(size: Any, with_masks: bool) -> Transform:
-    """Pads the images and masks of a training batch to `size` (height, width), after normalization, with zeros."""
-    return {"type": "BatchFixedSizePad", "size": tuple(size), "img_pad_value": 0, "pad_mask": with_masks}
+def padding_to(size: Any, divisor: int, with_masks: bool) -> Transform:
+    """Pads the images and masks of a training batch to `size` (height, width), after normalization, with zeros.
+
+    `size` goes up to the next multiple of `divisor`, to which the model pads each batch before: a batch that is larger
+    than `size` on one side and smaller on the other would come to sizes of its own, and its masks to none.
+    """
+    whole = tuple(-(-length // divisor) * divisor for length in size)
+    return {"type": "BatchFixedSizePad", "size": whole, "img_pad_value": 0, "pad_mask": with_masks}
 
 
 def test_pipeline(protocol: dict[str, Any]) -> list[Transform]:

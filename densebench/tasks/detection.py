@@ -29,8 +29,11 @@ def fill_model(
     for head in heads_with_classes(model):
         head["num_classes"] = num_classes
     if description.get("jitter_size"):
-        padding = padding_to(description["jitter_size"], needs_masks(description))
-        model["data_preprocessor"]["batch_augments"] = [padding]
+        preprocessor = model["data_preprocessor"]
+        padding = padding_to(
+            description["jitter_size"], preprocessor.get("pad_size_divisor", 1), needs_masks(description)
+        )
+        preprocessor["batch_augments"] = [padding]
     return model
 
 

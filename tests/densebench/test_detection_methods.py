@@ -1,5 +1,6 @@
 """Cascade Mask R-CNN and FCOS end to end on the miniature: another backbone, one step, a test."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,15 @@ def test_large_scale_jitter_pads_to_one_size() -> None:
     samples = [dataset[index] for index in range(8)]
     shapes = {tuple(sample["inputs"].shape[1:]) for sample in samples}
     assert len(shapes) > 2 and all(max(shape) <= 164 for shape in shapes)
-    batch = preprocessor(pseudo_collate(samples), training=True)
+    narrow = [sample for sample in samples if sample["inputs"].shape[1] <= 160 < sample["inputs"].shape[2]]
+    assert narrow  # one side is padded beyond the crop to begin with, the other is not
+    for part in (samples, narrow):
+        check_padding(preprocessor(pseudo_collate(copy.deepcopy(part)), training=True), len(part))
+
+
+def check_padding(batch: Any, number: int) -> None:
     padded = (192, 192)  # up to the next multiple of 32, which the recipe's own 1024 is
-    assert batch["inputs"].shape == (8, 3, *padded)
+    assert batch["inputs"].shape == (number, 3, *padded)
     for sample in batch["data_samples"]:
         instances = sample.gt_instances
         assert instances.masks.masks.shape[1:] == padded and len(instances.labels) > 0
