@@ -15,6 +15,8 @@ from densebench.errors import DensebenchError
 from densebench.meta_device import build_on_meta
 
 PROBE_SIZE = (64, 96)
+STATEMENTS = ("out_channels", "out_strides", "out_indices")
+
 # Whose classes this project's tests hold to the contract of a backbone. What a user puts beside them is not among them.
 OWN_MODULES = frozenset(
     f"backbones.{module}"
@@ -22,8 +24,6 @@ OWN_MODULES = frozenset(
         *("convnext", "convnext_isotropic", "mobilenet", "replknet", "resnet", "roadmap", "swin", "timm_backbone"),
     )
 )
-
-
 # Packages whose modules compute nothing but their parameters from random numbers.
 KNOWN_PACKAGES = ("densebench", "mmcv", "mmdet", "mmengine", "mmseg", "timm", "torch", "torchvision")
 
@@ -101,7 +101,7 @@ def _build(config: dict[str, Any]) -> tuple[nn.Module, str]:
 
 
 def _checked_channels(name: str, backbone: nn.Module, maps: Any) -> tuple[int, ...]:
-    for attribute in ("out_channels", "out_strides", "out_indices"):
+    for attribute in STATEMENTS:
         if not hasattr(backbone, attribute):
             raise DensebenchError(
                 f"Backbone '{name}' has no attribute `{attribute}`; a backbone states out_channels, out_strides and "
@@ -116,9 +116,7 @@ def _checked_channels(name: str, backbone: nn.Module, maps: Any) -> tuple[int, .
         raise DensebenchError(
             f"Backbone '{name}' returns feature maps of the shapes {found_maps}; (N, C, H, W) was expected of each."
         )
-    statements = {
-        attribute: getattr(backbone, attribute) for attribute in ("out_channels", "out_strides", "out_indices")
-    }
+    statements = {attribute: getattr(backbone, attribute) for attribute in STATEMENTS}
     for attribute, value in statements.items():
         if not isinstance(value, Sequence):
             raise DensebenchError(
@@ -131,7 +129,7 @@ def _checked_channels(name: str, backbone: nn.Module, maps: Any) -> tuple[int, .
             f"{counts[1]}, {counts[2]} and {counts[3]} entries. One entry per feature map was expected."
         )
     found = tuple((level.shape[1], level.shape[2], level.shape[3]) for level in maps)
-    stated = tuple(zip(backbone.out_channels, backbone.out_strides, strict=True))  # type: ignore[arg-type]
+    stated = tuple(zip(statements["out_channels"], statements["out_strides"], strict=True))
     for level, ((channels, height, width), (stated_channels, stride)) in enumerate(zip(found, stated, strict=True)):
         fits = all(abs(size - length / stride) < 1 for size, length in zip((height, width), PROBE_SIZE, strict=True))
         if channels != stated_channels or not fits:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from densebench.allocator import release_freed_memory
 from densebench.errors import DensebenchError
 
 
@@ -56,6 +57,7 @@ def available_mb(device: torch.device) -> float | None:
     """MiB that can still be given out on a device; None where it is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 2**20
+    release_freed_memory()  # which this process may use again
     limits = [_kilobytes(Path("/proc/meminfo"), "MemAvailable"), _control_group_left()]
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else None

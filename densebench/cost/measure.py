@@ -14,7 +14,6 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from densebench.allocator import release_freed_memory
 from densebench.building import building
 from densebench.cost import MEASUREMENTS
 from densebench.cost.compilation import compile_parts
@@ -240,7 +239,6 @@ def _training_memory(recipe: Recipe, settings: CostSettings, device: torch.devic
         predicted = estimate(recipe.config.model, recipe.config.default_scope, optimizer, step_settings).peak_mb
     except DensebenchError as error:
         return {**found, "train_memory_note": str(error)}
-    release_freed_memory()
     room = available_mb(device)
     if room is not None and predicted > room:
         note = f"a step would take about {predicted:.0f} MiB, and {room:.0f} are left"

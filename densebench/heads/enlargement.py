@@ -245,7 +245,8 @@ def _(grad_output: Tensor, maps: list[Tensor], weight: Tensor, align_corners: bo
 
 def _output_like(maps: Sequence[Tensor], weight: Tensor, size: Sequence[int]) -> Tensor:
     # `len` would fix the number of images when it is compiled.
-    return maps[0].new_empty(maps[0].shape[0], weight.shape[0], *size).to(memory_format=torch.channels_last)
+    shape = (maps[0].shape[0], weight.shape[0], *size)
+    return torch.empty(shape, dtype=maps[0].dtype, device=maps[0].device, memory_format=torch.channels_last)
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
